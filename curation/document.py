@@ -1,0 +1,74 @@
+"""The values that travel through the pipeline: a Page becomes a Document, and a Document is kept or dropped."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+
+def document_id(source: str, file: str, locator: str) -> str:
+    """`source:file#locator`, the name a document keeps for ever (docs/ids.md)."""
+    return f"{source}:{file}#{locator}"
+
+
+def document_key(id: str) -> bytes:
+    """16-byte BLAKE2b of a document id: the fixed-size form that is hashed, sorted and shuffled."""
+    return hashlib.blake2b(id.encode("utf-8"), digest_size=16).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page as it was archived, before its text is known.
+
+    `body` has its HTTP transfer and content encodings undone. `content_type` is the media type alone, lower case;
+    `charset` is what the HTTP header declared, or "" when it declared none. `status` is the HTTP status, or 0 where the
+    record is not an HTTP response (a WET conversion, a dump).
+    """
+
+    id: str
+    url: str
+    date: str  # ISO 8601, UTC, of the fetch; "" if unknown
+    digest: str  # of the payload, as archived; "" if unknown
+    status: int
+    content_type: str
+    charset: str
+    body: bytes
+    title: str = ""  # dumps know it; pages do not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A text, where it came from, and what the models said of it. Score fields are None until a scorer fills them."""
+
+    id: str
+    url: str
+    date: str
+    digest: str
+    text: str
+    language: str | None = None
+    language_score: float | None = None
+    perplexity: float | None = None
+    reference_score: float | None = None
+
+    @property
+    def source(self) -> str:
+        return self.id.partition(":")[0]
+
+    @property
+    def key(self) -> bytes:
+        return document_key(self.id)
+
+
+SCORE_FIELDS = ("language", "language_score", "perplexity", "reference_score")
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The verdict of a rule: which one, what it measured, and the limit that was passed."""
+
+    rule: str
+    measured: float | str
+    limit: float | str
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Drop has no truth value: compare with `is document` or use isinstance(verdict, Drop)")

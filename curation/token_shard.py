@@ -1,0 +1,252 @@
+"""Token shards: the contract between the pipeline and any trainer (docs/shards.md is its specification).
+
+A shard NAME is a family of files:
+
+    NAME.bin           tokens, headerless, little-endian, uint16 or int32
+    NAME.idx           document boundaries, in the layout of Megatron-LM's indexed datasets
+    NAME.src           uint16 per document: source id
+    NAME.nbytes        uint32 per document: UTF-8 bytes of its text, for bits per byte
+    NAME.prov.parquet  one row per document, in order: where it came from and what the models said of it
+
+Every document is stored as [BOS] tokens [EOS]. `manifest.json`, written last, makes a directory of shards a dataset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.errors import InputError
+
+FORMAT = 1
+SUFFIXES = (".bin", ".idx", ".src", ".nbytes", ".prov.parquet")
+MANIFEST = "manifest.json"
+
+# Megatron-LM, core/datasets/indexed_dataset.py: magic, version, and the codes of its DType enumeration.
+_MAGIC = b"MMIDIDX\x00\x00"
+_VERSION = 1
+_DTYPE_CODES = {"uint16": 8, "int32": 4}
+
+PROVENANCE = pa.schema(
+    [
+        ("id", pa.string()),
+        ("url", pa.string()),
+        ("file", pa.string()),
+        ("locator", pa.string()),
+        ("date", pa.string()),
+        ("digest", pa.string()),
+        ("language", pa.string()),
+        ("language_score", pa.float32()),
+        ("perplexity", pa.float32()),
+        ("reference_score", pa.float32()),
+    ]
+)
+
+
+def token_dtype(vocabulary: int) -> str:
+    """The narrowest of the two stored types that holds ids 0 … vocabulary - 1."""
+    return "uint16" if vocabulary <= 1 << 16 else "int32"
+
+
+def index_bytes(lengths: np.ndarray, dtype: str) -> bytes:
+    """The .idx file for documents of these lengths in tokens: int array [documents]."""
+    count = len(lengths)
+    lengths = np.asarray(lengths, dtype="<i4")
+    pointers = np.zeros(count, dtype="<i8")
+    np.cumsum(lengths[:-1].astype("<i8") * np.dtype(dtype).itemsize, out=pointers[1:])
+    header = _MAGIC + struct.pack("<QBQQ", _VERSION, _DTYPE_CODES[dtype], count, count + 1)
+    return header + lengths.tobytes() + pointers.tobytes() + np.arange(count + 1, dtype="<i8").tobytes()
+
+
+def read_index(path: Path) -> tuple[np.ndarray, str]:
+    """Document lengths (int32 [documents]) and token dtype of an .idx file. Raises InputError if it is not one."""
+    data = path.read_bytes()
+    head = len(_MAGIC) + struct.calcsize("<QBQQ")
+    if len(data) < head or not data.startswith(_MAGIC):
+        raise InputError(f"{path} is not a token index")
+    version, code, count, boundaries = struct.unpack_from("<QBQQ", data, len(_MAGIC))
+    dtypes = {code: name for name, code in _DTYPE_CODES.items()}
+    expected = head + 12 * count + 8 * boundaries
+    if version != _VERSION or code not in dtypes or len(data) != expected:
+        raise InputError(f"{path} is damaged: version {version}, type {code}, {len(data)} bytes where {expected} belong")
+    return np.frombuffer(data, "<i4", count, head), dtypes[code]
+
+
+def write_shard(
+    directory: Path,
+    name: str,
+    tokens: Sequence[np.ndarray],
+    sources: np.ndarray,
+    nbytes: np.ndarray,
+    provenance: pa.Table,
+    dtype: str,
+) -> dict[str, Any]:
+    """Write one shard and return its entry for the manifest.
+
+    `tokens` holds one array per document, BOS and EOS included; `sources`, `nbytes` and the rows of `provenance` run
+    parallel to it. The files appear under their names only when they are whole.
+    """
+    if not len(tokens) == len(sources) == len(nbytes) == provenance.num_rows:
+        raise ValueError(f"{name}: {len(tokens)} token arrays, {len(sources)} sources, {len(nbytes)} sizes, {provenance.num_rows} rows")
+    lengths = np.array([len(t) for t in tokens], dtype="<i4")
+    sink = pa.BufferOutputStream()
+    pq.write_table(provenance.cast(PROVENANCE), sink, compression="zstd")
+    contents = {
+        ".bin": b"".join(np.ascontiguousarray(t, dtype=np.dtype(dtype).newbyteorder("<")).tobytes() for t in tokens),
+        ".idx": index_bytes(lengths, dtype),
+        ".src": np.ascontiguousarray(sources, dtype="<u2").tobytes(),
+        ".nbytes": np.ascontiguousarray(nbytes, dtype="<u4").tobytes(),
+        ".prov.parquet": sink.getvalue().to_pybytes(),
+    }
+    for suffix, content in contents.items():
+        path = directory / (name + suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    return {
+        "name": name,
+        "documents": len(tokens),
+        "tokens": int(lengths.sum(dtype=np.int64)),
+        "bytes": int(np.asarray(nbytes).sum(dtype=np.int64)),
+        "sha256": {suffix: hashlib.sha256(content).hexdigest() for suffix, content in contents.items()},
+        "content": _content_hash(contents, provenance["id"].to_pylist()),
+    }
+
+
+def _content_hash(contents: dict[str, bytes], ids: Sequence[str]) -> str:
+    """Identity of a shard: tokens, lengths, sources and document ids, but not how Parquet happened to encode them."""
+    digest = hashlib.sha256()
+    for content in (contents[".bin"], contents[".idx"], contents[".src"], "\n".join(ids).encode()):
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()
+
+
+def dataset_id(entries: Sequence[dict[str, Any]], tokenizer_sha256: str) -> str:
+    """Identity of a dataset: its tokenizer and the content hash of every shard, by name, held-out ones included."""
+    digest = hashlib.sha256(f"winnow {FORMAT} {tokenizer_sha256}".encode())
+    for entry in sorted(entries, key=lambda e: e["name"]):
+        digest.update(f"\n{entry['name']} {entry['content']}".encode())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard on local disk, memory-mapped. Arrays are per document, in stored order."""
+
+    path: Path  # without suffix
+    dtype: str
+
+    @cached_property
+    def tokens(self) -> np.ndarray:
+        """All tokens, documents back to back: [tokens], a read-only memory map."""
+        file = self.path.with_name(self.path.name + ".bin")
+        if file.stat().st_size == 0:
+            return np.empty(0, self.dtype)
+        return np.memmap(file, mode="r", dtype=np.dtype(self.dtype).newbyteorder("<"))
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        return read_index(self.path.with_name(self.path.name + ".idx"))[0]
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """Where each document starts in `tokens`, and where the last one ends: int64 [documents + 1]."""
+        return np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)])
+
+    @cached_property
+    def sources(self) -> np.ndarray:
+        return np.fromfile(self.path.with_name(self.path.name + ".src"), dtype="<u2")
+
+    @cached_property
+    def nbytes(self) -> np.ndarray:
+        return np.fromfile(self.path.with_name(self.path.name + ".nbytes"), dtype="<u4")
+
+    def provenance(self) -> pa.Table:
+        return pq.read_table(self.path.with_name(self.path.name + ".prov.parquet"), partitioning=None)
+
+    def documents(self) -> Iterator[np.ndarray]:
+        for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
+            yield self.tokens[start:end]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A directory of shards with its manifest."""
+
+    directory: Path
+    manifest: dict[str, Any]
+
+    @classmethod
+    def open(cls, directory: str | os.PathLike[str]) -> Dataset:
+        """Open and check cheaply: the manifest, and that every file has the size it should. Raises InputError."""
+        root = Path(directory)
+        path = root / MANIFEST
+        if not path.is_file():
+            raise InputError(f"{root} holds no {MANIFEST}: not a dataset, or the pipeline that writes it has not finished")
+        try:
+            manifest = json.loads(path.read_text())
+            dataset = cls(root, manifest)
+            if manifest["format"] != FORMAT:
+                raise InputError(f"{path} has format {manifest['format']}; this version reads {FORMAT}")
+            for entry in manifest["shards"] + manifest["heldout"]:
+                dataset._check_size(entry)
+        except (json.JSONDecodeError, KeyError) as error:
+            raise InputError(f"{path} is damaged: {error!r}") from None
+        return dataset
+
+    def _check_size(self, entry: dict[str, Any]) -> None:
+        per_unit = {
+            ".bin": entry["tokens"] * np.dtype(self.manifest["dtype"]).itemsize,
+            ".src": entry["documents"] * 2,
+            ".nbytes": entry["documents"] * 4,
+        }
+        for suffix in SUFFIXES:
+            path = self.directory / (entry["name"] + suffix)
+            if not path.is_file():
+                raise InputError(f"{path} is missing")
+            expected = per_unit.get(suffix)
+            if expected is not None and path.stat().st_size != expected:
+                raise InputError(f"{path} has {path.stat().st_size} bytes where {expected} belong: truncated or overwritten")
+
+    @property
+    def id(self) -> str:
+        return str(self.manifest["dataset_id"])
+
+    @property
+    def sources(self) -> list[str]:
+        """Source names, indexed by the ids in .src files."""
+        return [source["name"] for source in self.manifest["sources"]]
+
+    def shards(self) -> list[Shard]:
+        return [Shard(self.directory / entry["name"], self.manifest["dtype"]) for entry in self.manifest["shards"]]
+
+    def heldout(self) -> list[Shard]:
+        """One shard per source, named `heldout/SOURCE`."""
+        return [Shard(self.directory / entry["name"], self.manifest["dtype"]) for entry in self.manifest["heldout"]]
+
+
+def verify(directory: str | os.PathLike[str]) -> Dataset:
+    """Open a dataset and re-hash every byte of it. Raises InputError that names the first file that differs."""
+    dataset = Dataset.open(directory)
+    entries = dataset.manifest["shards"] + dataset.manifest["heldout"]
+    for entry in entries:
+        for suffix, expected in entry["sha256"].items():
+            path = dataset.directory / (entry["name"] + suffix)
+            with path.open("rb") as stream:
+                if hashlib.file_digest(stream, "sha256").hexdigest() != expected:
+                    raise InputError(f"{path} is not the file that the manifest describes: its sha256 differs")
+    if dataset_id(entries, dataset.manifest["tokenizer"]["sha256"]) != dataset.id:
+        raise InputError(f"{dataset.directory / MANIFEST} was edited: its dataset id is not the hash of its shards")
+    return dataset

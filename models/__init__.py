@@ -1,0 +1,1 @@
+"""What is learned: each module learns or loads one model. Models score; filters decide."""

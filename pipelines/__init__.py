@@ -1,0 +1,1 @@
+"""Where it runs: the only code that knows Apache Beam."""
