@@ -148,17 +148,19 @@ class Shard:
     path: Path  # without suffix
     dtype: str
 
+    def file(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
     @cached_property
     def tokens(self) -> np.ndarray:
         """All tokens, documents back to back: [tokens], a read-only memory map."""
-        file = self.path.with_name(self.path.name + ".bin")
-        if file.stat().st_size == 0:
+        if self.file(".bin").stat().st_size == 0:
             return np.empty(0, self.dtype)
-        return np.memmap(file, mode="r", dtype=np.dtype(self.dtype).newbyteorder("<"))
+        return np.memmap(self.file(".bin"), mode="r", dtype=np.dtype(self.dtype).newbyteorder("<"))
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        return read_index(self.path.with_name(self.path.name + ".idx"))[0]
+        return read_index(self.file(".idx"))[0]
 
     @cached_property
     def offsets(self) -> np.ndarray:
@@ -167,14 +169,14 @@ class Shard:
 
     @cached_property
     def sources(self) -> np.ndarray:
-        return np.fromfile(self.path.with_name(self.path.name + ".src"), dtype="<u2")
+        return np.fromfile(self.file(".src"), dtype="<u2")
 
     @cached_property
     def nbytes(self) -> np.ndarray:
-        return np.fromfile(self.path.with_name(self.path.name + ".nbytes"), dtype="<u4")
+        return np.fromfile(self.file(".nbytes"), dtype="<u4")
 
     def provenance(self) -> pa.Table:
-        return pq.read_table(self.path.with_name(self.path.name + ".prov.parquet"), partitioning=None)
+        return pq.read_table(self.file(".prov.parquet"), partitioning=None)
 
     def documents(self) -> Iterator[np.ndarray]:
         for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):

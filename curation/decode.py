@@ -1,0 +1,175 @@
+"""Bytes of a page to text: which character encoding, and is it text at all?
+
+Encodings go by the names of the WHATWG Encoding Standard, because pages are written for browsers: there a page that
+says `iso-8859-1` is windows-1252 and `gb2312` is gb18030.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+from charset_normalizer import from_bytes
+
+from curation.errors import DataError
+
+# Python's codec for each encoding of the standard (https://encoding.spec.whatwg.org/#names-and-labels).
+_CODECS = (
+    "utf-8 cp866 iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-10 iso8859-13 iso8859-14 "
+    "iso8859-15 iso8859-16 koi8-r koi8-u mac-roman cp874 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 "
+    "mac-cyrillic gb18030 big5hkscs euc_jp iso2022_jp cp932 cp949 utf-16-be utf-16-le"
+).split()
+# What Python knows under a name that browsers read as a superset of it, and labels that Python does not know.
+_LABELS = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "x-gbk": "gb18030",
+    "big5": "big5hkscs",
+    "cn-big5": "big5hkscs",
+    "x-x-big5": "big5hkscs",
+    "shift_jis": "cp932",
+    "x-sjis": "cp932",
+    "windows-31j": "cp932",
+    "x-euc-jp": "euc_jp",
+    "euc_kr": "cp949",
+    "windows-949": "cp949",
+    "ks_c_5601-1989": "cp949",
+    "windows-874": "cp874",
+    "dos-874": "cp874",
+    "utf-16": "utf-16-le",
+    "unicode": "utf-16-le",
+    "ucs-2": "utf-16-le",
+    "unicode-1-1-utf-8": "utf-8",
+    "x-unicode20utf8": "utf-8",
+    "x-mac-cyrillic": "mac-cyrillic",
+    "x-mac-ukrainian": "mac-cyrillic",
+    "x-mac-roman": "mac-roman",
+    "koi": "koi8-r",
+    "koi8": "koi8-r",
+    "koi8-ru": "koi8-u",
+    "iso-8859-8-i": "iso8859-8",
+    "logical": "iso8859-8",
+    "iso-8859-8-e": "iso8859-8",
+    "visual": "iso8859-8",
+} | {f"x-cp125{i}": f"cp125{i}" for i in range(9)}
+
+_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+
+_MAGIC = (
+    b"%PDF-", b"\x89PNG", b"GIF87a", b"GIF89a", b"\xff\xd8\xff", b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ",
+    b"7z\xbc\xaf", b"Rar!\x1a", b"\x28\xb5\x2f\xfd", b"RIFF", b"OggS", b"ID3", b"fLaC", b"\x7fELF", b"\xd0\xcf\x11\xe0", b"\0\0\1\0",
+    b"II*\0", b"MM\0*", b"wOFF", b"wOF2", b"\0\1\0\0\0", b"OTTO\0", b"\xca\xfe\xba\xbe", b"FLV\1", b"CWS", b"FWS", b"\x1aE\xdf\xa3",
+)  # fmt: skip
+_SAMPLE = 1 << 14
+# The bytes that the MIME Sniffing Standard (section 3) calls binary. Of random bytes they are 10.5 %; a text has none,
+# or a few that slipped in, so 2 % stands between.
+_BINARY_BYTES = bytes([*range(0x00, 0x09), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)])
+_MAX_BINARY = 0.02
+
+_META = re.compile(rb"<meta\s[^>]{0,400}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
+_XML = re.compile(rb"<\?xml\s[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9_:.\-]{2,40})")
+_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
+_META_WITHIN = 8192  # the standard looks at 1,024 bytes; scripts often stand before it
+
+# What an encoding may fail to read and still be believed: one in 20 of the bytes that are not ASCII.
+_MAX_UNREADABLE = 0.05
+_DETECT_FROM = 1 << 14
+
+# Not characters of a text: controls (XML 1.0 allows only tab and line ends), surrogates, and U+FFFE, U+FFFF.
+_NO_TEXT = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+
+
+def codec_of(label: str) -> str | None:
+    """Python's codec for a declared encoding, by the WHATWG's labels; None for a label that no browser knows."""
+    label = label.strip().lower()
+    if label in _LABELS:
+        return _LABELS[label]
+    try:
+        name = codecs.lookup(label).name
+    except (LookupError, ValueError):
+        return None
+    name = _LABELS.get(name, name)
+    return name if name in _KNOWN else None
+
+
+_KNOWN = frozenset(codecs.lookup(name).name for name in _CODECS)
+
+
+def is_binary(body: bytes) -> bool:
+    """Is this an image, a PDF, an archive, or anything else but text? UTF-16 needs its byte order mark to be text."""
+    if body.startswith(_MAGIC) or body[4:8] == b"ftyp":
+        return True
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return False
+    sample = body[:_SAMPLE]
+    return len(sample) - len(sample.translate(None, _BINARY_BYTES)) > len(sample) * _MAX_BINARY
+
+
+def decode(body: bytes, charset: str = "") -> str:
+    """The text of a body. `charset` is what the HTTP header declared.
+
+    In this order: a byte order mark, valid UTF-8 (nothing else happens to look like it), the HTTP header, a declaration
+    in the page, detection. Unreadable bytes become U+FFFD; control characters go; the text always encodes to UTF-8.
+    Raises DataError(`binary_body`).
+    """
+    declared = codec_of(charset) if charset else None
+    for mark, codec in _BOMS:
+        if body.startswith(mark):
+            return _clean(body[len(mark) :].decode(codec, "replace"))
+    if declared in ("utf-16-le", "utf-16-be") and 4 * body[:_SAMPLE].count(0) > len(body[:_SAMPLE]):
+        return _clean(body.decode(declared, "replace"))
+    if is_binary(body):
+        raise DataError("binary_body", f"begins {body[:12]!r}")
+    in_page = _declared_in(body)
+    if declared != "iso2022_jp" and in_page != "iso2022_jp":  # all of its bytes are ASCII, so it is valid UTF-8 too
+        try:
+            return _clean(body.decode("utf-8"))
+        except UnicodeDecodeError:
+            pass
+    others = len(body) - len(body.translate(None, bytes(range(128, 256))))
+    for codec in (declared, in_page):
+        if codec is not None and (text := _try(body, codec, others)) is not None:
+            return _clean(text)
+    return _clean(_detect(body, others))
+
+
+def _declared_in(body: bytes) -> str | None:
+    head = body[:_META_WITHIN]
+    if b"charset" not in head and b"CHARSET" not in head and b"encoding" not in head and not re.search(rb"(?i)charset", head):
+        return None
+    match = _XML.match(head.lstrip()) or _META.search(_COMMENT.sub(b"", head))
+    codec = codec_of(match[1].decode("ascii")) if match else None
+    # A declaration that can be read as ASCII does not stand in UTF-16 (WHATWG HTML, "prescan a byte stream").
+    return "utf-8" if codec in ("utf-16-le", "utf-16-be") else codec
+
+
+def _try(body: bytes, codec: str, others: int) -> str | None:
+    text = body.decode(codec, "replace")
+    return text if text.count("\ufffd") <= max(1, others) * _MAX_UNREADABLE else None
+
+
+def _detect(body: bytes, others: int) -> str:
+    """The likeliest encoding, judged by the stretches around what is not ASCII: markup says nothing."""
+    parts = re.findall(rb"[^<>\x00-\x1f]*[\x80-\xff][^<>\x00-\x1f]*", body)
+    sample = b"\n".join(parts)[:_DETECT_FROM]
+    best = from_bytes(sample, cp_isolation=_DETECTABLE).best() if sample else None
+    codec = codec_of(best.encoding) if best is not None else None
+    for candidate in (codec, "utf-8"):
+        if candidate is not None and (text := _try(body, candidate, others)) is not None:
+            return text
+    return body.decode("cp1252", "replace")  # the standard's fallback for most locales
+
+
+_DETECTABLE = [
+    "utf_8", "gb18030", "big5", "cp932", "euc_jp", "cp949", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255",
+    "cp1256", "cp1257", "cp1258", "cp874", "koi8_r", "iso8859_2",
+]  # fmt: skip
+
+
+def _clean(text: str) -> str:
+    return _NO_TEXT.sub("", text)

@@ -1,0 +1,63 @@
+"""Lines that repeat across the crawl (CCNet: Wenzek et al. 2019, section 3.1; docs/recipe.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from curation.dedup.verdict import KEEP
+from curation.document import Document, Drop
+from curation.errors import RecipeError
+from curation.normalize import paragraph_hashes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """Remove lines that other documents hold too.
+
+    A line is compared by CCNet's key: stripped, lower-cased, digits as 0, CCNet's punctuation deleted; the first 8
+    bytes of the SHA-1 of that.
+
+    semantics = "winnow" keeps the copy in the smallest document, over the whole run, and leaves blank lines alone.
+    semantics = "ccnet" removes every copy, among `group_files` consecutive files, and treats a blank line as one more
+    line that repeats. A document that loses all its lines is dropped; how long it must still be is for a filter to say.
+    """
+
+    unit: ClassVar[str] = "lines"
+
+    semantics: str = "winnow"
+    keep: str = ""  # "smallest" or "none"; "" is the semantics' own
+    group_files: int = 0  # 0: the whole run is one group
+
+    def __post_init__(self) -> None:
+        if self.semantics not in ("winnow", "ccnet"):
+            raise RecipeError(f'dedup lines: semantics must be "winnow" or "ccnet", not {self.semantics!r}')
+        if not self.keep:
+            object.__setattr__(self, "keep", "smallest" if self.semantics == "winnow" else "none")
+        if self.keep not in KEEP:
+            raise RecipeError(f"dedup lines: keep must be one of {', '.join(KEEP)}, not {self.keep!r}")
+        if self.group_files < 0:
+            raise RecipeError("dedup lines: group_files is a number of files, or 0 for the whole run")
+
+    def hashes(self, document: Document) -> np.ndarray:
+        """uint64 [lines that are compared]."""
+        return paragraph_hashes(self._compared(document.text))
+
+    def _compared(self, text: str) -> list[str]:
+        lines = text.split("\n")
+        return lines if self.semantics == "ccnet" else [line for line in lines if line.strip()]
+
+    def units(self, document: Document) -> int:
+        """How many lines stand for this document in the ledger."""
+        return document.text.count("\n") + 1 if self.semantics == "ccnet" else len(self._compared(document.text))
+
+    def apply(self, document: Document, survives: np.ndarray) -> tuple[Document | Drop, int]:
+        """The document without its losing lines, or a Drop when none is left; and how many lines were kept."""
+        if survives.all():
+            return document, len(survives)
+        kept = [line for line, stays in zip(self._compared(document.text), survives, strict=True) if stays]
+        if not kept:
+            return Drop("all_lines_repeat", len(survives), 0), 0
+        return replace(document, text="\n".join(kept)), len(kept)

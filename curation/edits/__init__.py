@@ -1,0 +1,1 @@
+"""Edits: steps that return a changed document."""

@@ -1,0 +1,1 @@
+"""Extractors: each turns a page into a document, or drops it."""

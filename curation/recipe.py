@@ -1,0 +1,172 @@
+"""Recipes: what to keep, in the order of the data (docs/recipe.md). TOML, read strictly: an unknown key is an error.
+
+A recipe holds everything that changes the output bytes, and no path and no machine.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from curation.errors import RecipeError
+from curation.mixture import Mixture
+
+T = TypeVar("T")
+
+FORMAT = 1
+KINDS = ("extract", "filter", "edit", "score", "dedup")
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """One line of a recipe: its kind, its name, its options as written."""
+
+    kind: str
+    name: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerSpec:
+    """Vocabulary of the tokenizer that is trained on the kept text when none is given, and how much of it to read."""
+
+    vocabulary: int = 32_000
+    sample_bytes: int = 100_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldoutSpec:
+    """Share of documents, by hash of their normalised content, that is kept out of training."""
+
+    fraction: float = 0.001
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardSpec:
+    """Target size of a shard in tokens. Changes where shards are cut, so it belongs to the recipe."""
+
+    tokens: int = 1 << 26
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    name: str
+    sources: Mapping[str, tuple[StepSpec, ...]]
+    tokenizer: TokenizerSpec = field(default_factory=TokenizerSpec)
+    heldout: HeldoutSpec = field(default_factory=HeldoutSpec)
+    mixture: Mixture = field(default_factory=Mixture)
+    shards: ShardSpec = field(default_factory=ShardSpec)
+
+
+def bundled() -> list[str]:
+    """Names of the recipes that come with Winnow."""
+    return sorted(p.name.removesuffix(".toml") for p in _folder().iterdir() if p.name.endswith(".toml"))
+
+
+def _folder() -> Any:
+    return resources.files("curation") / "recipes"
+
+
+def load(name_or_path: str) -> Recipe:
+    """Read a recipe by its bundled name or from a file. Raises RecipeError, one line that says where and how to mend it."""
+    path = Path(name_or_path)
+    if name_or_path in bundled():
+        text = (_folder() / f"{name_or_path}.toml").read_text(encoding="utf-8")
+    elif path.is_file():
+        text = path.read_text(encoding="utf-8")
+    else:
+        raise RecipeError(f"no recipe file {name_or_path}; bundled recipes: {', '.join(bundled())}{suggest(name_or_path, bundled())}")
+    try:
+        return parse(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{name_or_path} is not valid TOML: {error}") from None
+    except RecipeError as error:
+        raise RecipeError(f"recipe {name_or_path}: {error}") from None
+
+
+def parse(table: Mapping[str, Any]) -> Recipe:
+    """Check a recipe table's shape. Whether its steps exist is checked where they are resolved."""
+    _known(table, ("format", "name", "sources", "tokenizer", "heldout", "mixture", "shards"), "the recipe")
+    if table.get("format") != FORMAT:
+        raise RecipeError(f"format must be {FORMAT}, not {table.get('format')!r}")
+    if not isinstance(table.get("name"), str):
+        raise RecipeError("name is missing")
+    sources = table.get("sources")
+    if not isinstance(sources, dict) or not sources:
+        raise RecipeError("there is no [sources.NAME] with steps")
+    heldout = section(HeldoutSpec, table.get("heldout", {}), "[heldout]")
+    if not 0 <= heldout.fraction < 1:
+        raise RecipeError("[heldout]: fraction lies in [0, 1)")
+    tokenizer = section(TokenizerSpec, table.get("tokenizer", {}), "[tokenizer]")
+    shards = section(ShardSpec, table.get("shards", {}), "[shards]")
+    if min(tokenizer.vocabulary, tokenizer.sample_bytes, shards.tokens) < 1:
+        raise RecipeError("[tokenizer] and [shards]: sizes are at least 1")
+    return Recipe(
+        name=table["name"],
+        sources={name: _steps(name, source) for name, source in sorted(sources.items())},
+        tokenizer=tokenizer,
+        heldout=heldout,
+        mixture=section(Mixture, table.get("mixture", {}), "[mixture]"),
+        shards=shards,
+    )
+
+
+def _steps(source: str, table: Any) -> tuple[StepSpec, ...]:
+    where = f"[sources.{source}]"
+    if not isinstance(table, dict):
+        raise RecipeError(f"{where} is not a table")
+    _known(table, ("steps",), where)
+    specs = []
+    for number, row in enumerate(table.get("steps", ()), 1):
+        kinds = [key for key in row if key in KINDS] if isinstance(row, dict) else []
+        if len(kinds) != 1 or not isinstance(row[kinds[0]], str):
+            raise RecipeError(f"{where} step {number}: a step names one of {', '.join(KINDS)}, as in {{ filter = \"length\" }}")
+        specs.append(StepSpec(kinds[0], row[kinds[0]], {k: _plain(v) for k, v in row.items() if k != kinds[0]}))
+    if not specs or specs[0].kind != "extract" or any(spec.kind == "extract" for spec in specs[1:]):
+        raise RecipeError(f"{where}: steps begin with one extract, and have no other")
+    return tuple(specs)
+
+
+def _plain(value: Any) -> Any:
+    return tuple(_plain(v) for v in value) if isinstance(value, list) else value
+
+
+def section(cls: type[T], options: Any, where: str) -> T:
+    """Build a dataclass from a table, strictly: unknown and missing options and wrong types are RecipeErrors."""
+    if not isinstance(options, Mapping):
+        raise RecipeError(f"{where} is not a table")
+    known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
+    _known(options, known, where)
+    for name, value in options.items():
+        default = known[name].default
+        if default is MISSING or default is None:
+            continue
+        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            continue
+        if type(value) is not type(default):
+            raise RecipeError(f"{where}: {name} is a {type(default).__name__}, not {value!r}")
+    missing = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING and n not in options]
+    if missing:
+        raise RecipeError(f"{where}: {', '.join(missing)} is missing")
+    try:
+        return cls(**{name: _plain(value) for name, value in options.items()})
+    except TypeError as error:
+        raise RecipeError(f"{where}: {error}") from None
+
+
+def _known(table: Mapping[str, Any], names: Iterable[str], where: str) -> None:
+    names = list(names)
+    for key in table:
+        if key not in names:
+            raise RecipeError(f"{where} has no option {key!r}{suggest(key, names)}; it has {', '.join(names) or 'none'}")
+
+
+def suggest(word: str, names: Iterable[str]) -> str:
+    """A did-you-mean for the end of a sentence, or nothing."""
+    close = difflib.get_close_matches(word, list(names), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

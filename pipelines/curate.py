@@ -1,0 +1,156 @@
+"""The stages that turn parts into parts: read and extract, or apply verdicts, then the steps of the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curation.dedup.verdict import CLAIM, claims, survives
+from curation.document import Document, Drop
+from curation.errors import LedgerError
+from curation.ledger import Balance
+from models.artifact import open_artifact
+from pipelines import storage
+from pipelines.apply_steps import Account, apply_steps, extract
+from pipelines.inputs import Part
+from pipelines.isolation import Isolated
+from pipelines.part_files import PartWriter, StageFiles, count_documents, read_array, read_documents
+from pipelines.plan import BoundStep, Stage
+from pipelines.read import Reading
+from pipelines.stages import Result, Run, frozen_parts, over_parts, part_name
+
+
+def run_stage(run: Run, stage: Stage, parts: Sequence[Part]) -> Result:
+    """Run a "documents" or "survivors" stage over its source's parts."""
+    directory = f"{stage.source}/{stage.name}"
+    work = ProcessPart(run.output, run.models, stage)
+    result = over_parts(run, directory, stage.key, work, [part.number for part in parts])
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessPart:
+    """One part through one stage: reads it, writes it, commits it. Does nothing when it is already committed."""
+
+    output: str
+    models: str
+    stage: Stage
+
+    def files(self, stage: str) -> StageFiles:
+        return StageFiles(storage.join(self.output, self.stage.source, stage))
+
+    def __call__(self, number: int) -> None:
+        stage, files = self.stage, self.files(self.stage.name)
+        if files.committed(number, stage.key):
+            return
+        part = frozen_parts(self.output)[number]
+        with PartWriter(files, number) as writer:
+            if stage.kind == "documents":
+                account = Account(Balance("records"), writer)
+                entry, steps = stage.steps[0], stage.steps[1:]
+                with Reading(part, account) as reading:
+                    documents = extract(reading.pages(), entry.label, isolated(entry.step), account)
+                    collected = self._steps(documents, steps, account)
+                others, notes = reading.balances(), {"span": reading.span}
+            else:
+                upstream = self.files(stage.upstream).kept(number)
+                account = Account(Balance("documents", incoming=count_documents(upstream)), writer)
+                mask = Mask(stage.applies, self._read_claims(number), self._read_lost(number))
+                collected = self._steps(mask.apply(read_documents(upstream), account), stage.steps, account)
+                others, notes = [mask.balance], {}
+            balances = [account.balance, *others]
+            for balance in balances:
+                balance.check(f"{stage.source}/{stage.name}/{part_name(number)}")
+            row = {
+                "key": stage.key,
+                "part": part_name(number),
+                "balances": [balance.to_json() for balance in balances],
+                "seconds": dict(account.seconds),
+                "claims": len(collected) if stage.claims else 0,
+                **notes,
+            }
+            writer.commit(row, collected if stage.claims else None)
+
+    def _steps(self, documents: Iterable[Document], steps: Sequence[BoundStep], account: Account) -> np.ndarray:
+        """Run the steps, keep what passes, and collect what the next deduplication wants to know of it."""
+        collector = Collector(self.stage.claims)
+        for document in apply_steps(documents, [(step, self._load(step)) for step in steps], account):
+            collector.add(document, account.balance.kept)
+            account.keep(document)
+        return collector.claims()
+
+    def _load(self, step: BoundStep) -> Any:
+        return scorer(step.step, self.models) if step.kind == "score" else step.step
+
+    def _read_claims(self, number: int) -> np.ndarray:
+        return read_array(self.files(self.stage.upstream).claims(number))
+
+    def _read_lost(self, number: int) -> np.ndarray:
+        """Hashes that lost, sorted: the passes cover ascending slices of the hash space."""
+        verdicts = self.files(self.stage.verdicts)
+        plan = storage.read_json(storage.join(verdicts.root, "plan.json"))
+        return np.concatenate([read_array(verdicts.file("lost", number, f".{turn:04d}.npy")) for turn in range(plan["passes"])])
+
+
+# One child and one copy of each model a process, however many stages and threads ask for them.
+@lru_cache(maxsize=8)
+def isolated(extractor: Any) -> Isolated:
+    return Isolated(extractor)
+
+
+@lru_cache(maxsize=8)
+def scorer(step: Any, models: str) -> Any:
+    return step.load({name: open_artifact(Path(models), name) for name in step.artifacts()})
+
+
+class Collector:
+    """Gathers a part's hashes for the deduplication that follows; 16 bytes a distinct hash in the end."""
+
+    def __init__(self, dedup: BoundStep | None) -> None:
+        self._dedup = dedup
+        self._hashes: list[np.ndarray] = []
+        self._ordinals: list[np.ndarray] = []
+
+    def add(self, document: Document, ordinal: int) -> None:
+        if self._dedup is not None:
+            hashes = self._dedup.step.hashes(document)
+            self._hashes.append(hashes)
+            self._ordinals.append(np.full(len(hashes), ordinal, dtype=np.uint32))
+
+    def claims(self) -> np.ndarray:
+        if not self._hashes:
+            return np.empty(0, dtype=CLAIM)
+        return claims(np.concatenate(self._hashes), np.concatenate(self._ordinals))
+
+
+class Mask:
+    """Applies the verdicts of a deduplication to a part's documents, and keeps the account of its units (lines, bands)."""
+
+    def __init__(self, applies: BoundStep | None, mine: np.ndarray, lost: np.ndarray) -> None:
+        if applies is None:
+            raise LedgerError("a stage that follows no deduplication has no verdicts to apply")
+        self._label = applies.label
+        self._dedup = applies.step
+        self._mine = mine
+        self._lost = lost
+        self.balance = Balance(self._dedup.unit)
+
+    def apply(self, documents: Iterable[Document], account: Account) -> Iterator[Document]:
+        for ordinal, document in enumerate(documents):
+            hashes = self._dedup.hashes(document)
+            self.balance.incoming += self._dedup.units(document)
+            stays = survives(hashes, ordinal, self._mine, self._lost)
+            verdict, kept = self._dedup.apply(document, stays)
+            self.balance.kept += kept
+            self.balance.dropped["repeated"] += len(hashes) - kept
+            if isinstance(verdict, Drop):
+                account.drop(document, self._label, verdict)
+            else:
+                yield verdict
+
+

@@ -1,0 +1,174 @@
+"""From a recipe to stages. A stage is the stretch of steps between two deduplications; its key says when it can be reused."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import inspect
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+from curation.errors import RecipeError
+from curation.recipe import Recipe, StepSpec, section, suggest
+from models.artifact import artifact_identity, open_artifact
+
+PACKAGES = {
+    "extract": "curation.extractors",
+    "filter": "curation.filters",
+    "edit": "curation.edits",
+    "score": "models",
+    "dedup": "curation.dedup",
+}
+# Version of what the stages do around the steps. Raise it when the same recipe would give other bytes.
+RULES = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BoundStep:
+    """A recipe line with its object: a frozen dataclass that can be pickled and sent to a worker."""
+
+    kind: str
+    label: str
+    step: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One Beam pipeline over the parts of one source.
+
+    kind "documents" reads input parts and begins with the extractor; "claims" sends hashes around and writes which of
+    them lost; "survivors" applies those verdicts and goes on with the next steps.
+    """
+
+    source: str
+    name: str
+    kind: str
+    key: str
+    steps: tuple[BoundStep, ...] = ()
+    upstream: str = ""  # name of the stage whose kept documents are read
+    verdicts: str = ""  # name of the stage whose verdicts are applied
+    applies: BoundStep | None = None  # the deduplication that is applied at the start
+    claims: BoundStep | None = None  # the deduplication whose claims are written at the end
+
+
+def resolve(spec: StepSpec, where: str) -> BoundStep:
+    """The step object of a recipe line. Raises RecipeError for a name or an option that does not exist."""
+    if ":" in spec.name:
+        module_name, _, class_name = spec.name.partition(":")
+    else:
+        if not re.fullmatch("[a-z][a-z0-9_]*", spec.name):
+            raise RecipeError(f"{where}: {spec.name!r} is not the name of a step")
+        module_name = f"{PACKAGES[spec.kind]}.{spec.name}"
+        class_name = "".join(word.capitalize() for word in spec.name.split("_"))
+        if find_spec(module_name) is None:
+            raise RecipeError(f"{where}: there is no {spec.kind} {spec.name!r}{suggest(spec.name, available(spec.kind))}")
+    try:
+        cls = getattr(importlib.import_module(module_name), class_name)
+    except ModuleNotFoundError as error:
+        raise RecipeError(f"{where}: {spec.name} needs the module {error.name}, which is not installed") from None
+    except AttributeError:
+        raise RecipeError(f"{where}: {module_name} has no class {class_name}, so it is not a {spec.kind}") from None
+    return BoundStep(spec.kind, spec.name, section(cls, spec.options, f"{where} ({spec.kind} {spec.name})"))
+
+
+def available(kind: str) -> list[str]:
+    return [module.name for module in iter_modules(importlib.import_module(PACKAGES[kind]).__path__)]
+
+
+def compile_source(
+    recipe: Recipe, source: str, inputs: str, models: Path
+) -> list[Stage]:
+    """The stages of one source, in order. `inputs` is the identity of its files; `models` holds the artifacts."""
+    if source not in recipe.sources:
+        raise RecipeError(f"recipe {recipe.name} has no [sources.{source}]; it has {', '.join(recipe.sources)}")
+    bound = [
+        resolve(spec, f"recipe {recipe.name}, [sources.{source}] step {number}")
+        for number, spec in enumerate(recipe.sources[source], 1)
+    ]
+    _check_reads(recipe.name, source, bound)
+    history: list[Any] = [RULES, source, inputs]
+
+    def key(steps: Sequence[BoundStep], what: str) -> str:
+        history.append([what, *[_identity(step, models) for step in steps]])
+        return hashlib.sha256(json.dumps(history, sort_keys=True).encode()).hexdigest()
+
+    segments, dedups = _segments(bound)
+    first, following = segments[0], dedups[0] if dedups else None
+    stages = [Stage(source, "documents", "documents", key(first, "documents"), tuple(first), claims=following)]
+    names = {"documents"}
+    for number, (dedup, segment) in enumerate(zip(dedups, segments[1:], strict=True)):
+        suffix = "" if dedup.label not in names else f"-{number + 1}"
+        names.add(dedup.label)
+        before, verdicts, after = stages[-1].name, f"{dedup.label}{suffix}", f"after-{dedup.label}{suffix}"
+        following = dedups[number + 1] if number + 1 < len(dedups) else None
+        stages.append(Stage(source, verdicts, "claims", key([dedup], "claims"), upstream=before, applies=dedup))
+        stages.append(
+            Stage(source, after, "survivors", key(segment, "survivors"), tuple(segment), before, verdicts, dedup, following)
+        )
+    return stages
+
+
+def _segments(bound: Sequence[BoundStep]) -> tuple[list[list[BoundStep]], list[BoundStep]]:
+    segments: list[list[BoundStep]] = [[]]
+    dedups = []
+    for step in bound:
+        if step.kind == "dedup":
+            dedups.append(step)
+            segments.append([])
+        else:
+            segments[-1].append(step)
+    return segments, dedups
+
+
+def _check_reads(recipe: str, source: str, bound: Sequence[BoundStep]) -> None:
+    scored: set[str] = set()
+    for number, step in enumerate(bound, 1):
+        for field in getattr(step.step, "reads", ()):
+            if field not in scored:
+                raise RecipeError(
+                    f"recipe {recipe}, [sources.{source}] step {number} ({step.label}): "
+                    f"reads {field}, which no step before it scores"
+                )
+        scored.update(getattr(step.step, "writes", ()))
+
+
+def artifacts(stage: Stage, models: Path) -> dict[str, Path]:
+    """Verified directories of every model that a stage's scorers need. Raises ModelError."""
+    names = [name for step in stage.steps if step.kind == "score" for name in step.step.artifacts()]
+    return {name: open_artifact(models, name) for name in names}
+
+
+def _identity(step: BoundStep, models: Path) -> dict[str, Any]:
+    """What a step's output depends on: options with their defaults, rule version or source, libraries, model files."""
+    cls = type(step.step)
+    own = cls.__module__.split(".")[0] in ("curation", "models")
+    return {
+        "step": f"{cls.__module__}:{cls.__qualname__}",
+        "options": asdict(step.step),
+        "rules": getattr(cls, "version", 1) if own else hashlib.sha256(inspect.getsource(cls).encode()).hexdigest(),
+        "libraries": {name: importlib.metadata.version(name) for name in getattr(cls, "libraries", ())},
+        "models": {name: artifact_identity(models, name) for name in step.step.artifacts()} if step.kind == "score" else {},
+    }
+
+
+def canonical(recipe: Recipe) -> Mapping[str, Any]:
+    """The recipe as plain values, every default spelled out: what its hash covers."""
+    table = asdict(recipe)
+    table["sources"] = {
+        source: [
+            {spec.kind: spec.name, **asdict(resolve(spec, source).step)} for spec in specs
+        ]
+        for source, specs in recipe.sources.items()
+    }
+    return table
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    return hashlib.sha256(json.dumps(canonical(recipe), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,161 @@
+"""Run a recipe over inputs: `python -m pipelines.run --recipe tiny --input 'crawl/*.warc.gz' --models models --output out`.
+
+The same command continues an interrupted run where it stopped. What Beam's own options are (--runner, --project, …)
+goes to Beam; whatever neither knows is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from curation import recipe as recipes
+from curation.errors import InputError, UserError, exit_on_user_error
+from curation.token_shard import token_dtype
+from pipelines import curate, dataset, dedup, inputs, remote, report, runner, storage, tokens
+from pipelines.inputs import Part
+from pipelines.mix import Source, run_mix
+from pipelines.plan import Stage, artifacts, compile_source
+from pipelines.read import check_tiling
+from pipelines.stages import Result, Run, ledger_rows, part_name
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(prog="pipelines.run", description="Turn crawl files into token shards.", allow_abbrev=False)
+    result.add_argument("--recipe", default="tiny", help="a bundled recipe's name, or a .toml file")
+    result.add_argument(
+        "--input", action="append", default=[], metavar="[SOURCE=]PATTERN", help="files, folders or globs; local, https, gs, s3"
+    )
+    result.add_argument("--crawl", help="a Common Crawl crawl id, such as CC-MAIN-2024-10")
+    result.add_argument("--files", default="0:1", metavar="A:B", help="which files of the crawl's listing (with --crawl)")
+    result.add_argument("--kind", choices=("warc", "wet"), default="warc", help="which files of the crawl (with --crawl)")
+    result.add_argument("--models", default="models-local", help="folder of model artifacts")
+    result.add_argument("--tokenizer", default="", help="a SentencePiece model; without one, it is trained on the kept text")
+    result.add_argument("--output", required=True, help="folder of the run; the same one continues it")
+    result.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="local worker processes")
+    result.add_argument("--memory", type=_size, default=_size("4GiB"), help="what a shuffle may hold, such as 4GiB")
+    result.add_argument("--range-size", type=_size, default=inputs.RANGE_SIZE, help="largest part, such as 128MiB")
+    result.add_argument("--max-failed-fraction", type=float, default=0.05, help="of records that may fail before the run does")
+    result.add_argument("--quiet", action="store_true", help="no progress lines")
+    return result
+
+
+def _size(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]i?B?|B)?", text.strip(), re.IGNORECASE)
+    if not match or float(match[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 64MiB")
+    power = " KMGT".index((match[2] or " ")[0].upper().replace("B", " "))
+    return int(float(match[1]) * 1024**power)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments, rest = parser().parse_known_args(argv)
+    if arguments.workers < 1:
+        raise UserError("--workers is at least 1")
+    runner.OWN_OPTIONS[:] = [option for action in parser()._actions for option in action.option_strings]
+    options = runner.beam_options(rest, arguments.workers)
+    if storage.is_local(arguments.output):
+        arguments.output = os.path.abspath(arguments.output)
+    with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
+        tempfile.tempdir = os.environ["TMPDIR"] = folder  # Beam leaves files behind in it
+        try:
+            return execute(arguments, runner.executor(options))
+        finally:
+            tempfile.tempdir = None
+            os.environ.pop("TMPDIR")
+
+
+def execute(arguments: argparse.Namespace, run_pipeline: runner.Execute) -> int:
+    """The whole run, given what runs one pipeline."""
+    started = time.monotonic()
+    recipe = recipes.load(arguments.recipe)
+    models = Path(arguments.models)
+    run = Run(arguments.output, str(models.absolute()), run_pipeline, arguments.memory, not arguments.quiet)
+    declared = inputs.find(_declared(arguments))
+    for source in {file.source for file in declared}:  # a recipe that cannot run stops here, before anything is written
+        for stage in compile_source(recipe, source, "", models):
+            artifacts(stage, models)
+    if arguments.tokenizer and not storage.exists(arguments.tokenizer):
+        raise InputError(f"no tokenizer file {arguments.tokenizer}")
+    parts = inputs.freeze(run.output, declared, arguments.range_size)
+    results: list[Result] = []
+    kept: dict[str, Stage] = {}
+    by_source = {name: [part for part in parts if part.source == name] for name in sorted({p.source for p in parts})}
+    for source, mine in by_source.items():
+        stages = compile_source(recipe, source, inputs.identity(parts, source), models)
+        for stage in stages:
+            results.append(_stage(run, stage, stages, mine))
+            if stage.kind == "documents":
+                _check_reading(run, stage, mine, results[-1], arguments.max_failed_fraction)
+        kept[source] = stages[-1]
+    documents = [(part, f"{source}/{kept[source].name}", kept[source].key) for source, mine in by_source.items() for part in mine]
+    tokenizer = tokens.ensure_tokenizer(run, arguments.tokenizer, recipe.tokenizer, documents)
+    for source, mine in by_source.items():
+        stage = kept[source]
+        results.append(tokens.run_stage(run, source, mine, stage.name, stage.key, tokenizer, recipe.heldout.fraction))
+    sources = [_source(number, name, by_source[name], result) for number, (name, result) in enumerate(zip(by_source, results[-len(by_source) :], strict=True))]
+    loaded = tokens.load_tokenizer(tokenizer, "")
+    mixed = run_mix(run, recipe.mixture, recipe.shards.tokens, sources, token_dtype(loaded.vocabulary))
+    results.append(mixed)
+    manifest = dataset.write_manifest(run, recipe, loaded, tokenizer, mixed, results)
+    storage.write_json(storage.join(run.output, "ledger.json"), [result.to_json() for result in results])
+    print(report.funnel(results))
+    print(dataset.describe(manifest))
+    if slow := report.slowest(results):
+        print(f"\nslowest steps, over all workers:\n{slow}")
+    print(f"\n{time.monotonic() - started:.0f} s; shards in {storage.join(run.output, 'shards')}, every stage's books in {storage.join(run.output, 'ledger.json')}")
+    return 0
+
+
+def _declared(arguments: argparse.Namespace) -> list[str]:
+    declared = list(arguments.input)
+    if arguments.crawl:
+        match = re.fullmatch(r"(\d+):(\d*)", arguments.files)
+        if not match:
+            raise UserError(f"--files is A:B, such as 0:100, not {arguments.files!r}")
+        last = int(match[2]) if match[2] else None
+        declared += remote.crawl_files(arguments.crawl, arguments.kind, int(match[1]), last)
+    if not declared:
+        raise InputError("nothing to read: give --input or --crawl")
+    return declared
+
+
+def _stage(run: Run, stage: Stage, stages: Sequence[Stage], parts: Sequence[Part]) -> Result:
+    if stage.kind == "claims":
+        upstream = next(other for other in stages if other.name == stage.upstream)
+        return dedup.run_stage(run, stage, parts, upstream.key)
+    return curate.run_stage(run, stage, parts)
+
+
+def _check_reading(run: Run, stage: Stage, parts: list[Part], result: Result, most: float) -> None:
+    directory = f"{stage.source}/{stage.name}"
+    rows = ledger_rows(run, directory, [part_name(part.number) for part in parts], stage.key)
+    spans = {part.number: rows[part_name(part.number)].get("span") for part in parts}
+    check_tiling(parts, spans)
+    records = result.balances["records"]
+    if records.failed.total() > most * records.incoming:
+        worst = records.failed.most_common(1)[0][0]
+        raise InputError(
+            f"{records.failed.total()} of {records.incoming} records failed, {worst} most often; see {run.output}/{directory}/failed, "
+            f"or allow it with --max-failed-fraction"
+        )
+
+
+def _source(number: int, name: str, parts: Sequence[Part], result: Result) -> Source:
+    counts = {unit: int(result.notes[f"train_{unit}"]) for unit in ("documents", "tokens")}
+    held = {unit: int(result.notes[f"heldout_{unit}"]) for unit in ("documents", "tokens")}
+    return Source(
+        number, name, tuple(p.number for p in parts), result.key, counts["documents"], counts["tokens"], held["documents"], held["tokens"]
+    )
+
+
+if __name__ == "__main__":
+    from pipelines.run import main as imported  # so that nothing that is pickled belongs to __main__
+
+    sys.exit(exit_on_user_error(imported))

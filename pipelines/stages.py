@@ -1,0 +1,155 @@
+"""Run a stage: which parts are still to do, the pipeline over them, the books at the end, and the manifest written last."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import apache_beam as beam
+
+from curation.errors import LedgerError
+from curation.ledger import Balance
+from pipelines import inputs, storage
+from pipelines.progress import Progress
+from pipelines.runner import Execute
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What every stage of one run shares."""
+
+    output: str
+    models: str
+    execute: Execute
+    memory: int  # bytes that a shuffle may hold, in all workers together
+    progress: bool = True
+
+
+@dataclass(slots=True)
+class Result:
+    """A finished stage: its place in the funnel."""
+
+    name: str
+    key: str
+    parts: int
+    balances: dict[str, Balance]
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "key": self.key,
+            "parts": self.parts,
+            "balances": [balance.to_json() for balance in self.balances.values()],
+            "seconds": {label: round(value, 3) for label, value in sorted(self.seconds.items())},
+            "notes": self.notes,
+        }
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Result:
+        balances = {b["unit"]: Balance.from_json(b) for b in row["balances"]}
+        return cls(row["name"], row["key"], row["parts"], balances, row["seconds"], row["notes"])
+
+
+@lru_cache(maxsize=4)
+def frozen_parts(output: str) -> dict[int, inputs.Part]:
+    """The parts of a run, read once a process."""
+    return {part.number: part for part in inputs.load(output)}
+
+
+class EachPart(beam.PTransform):
+    """Call `work(number)` for every part number. `work` is a frozen dataclass that writes the part's files."""
+
+    def __init__(self, work: Callable[[int], None], numbers: Sequence[int]) -> None:
+        super().__init__()
+        self._work = work
+        self._numbers = list(numbers)
+
+    def expand(self, begin: Any) -> beam.PCollection[int]:
+        # Only part numbers are shuffled, so that any worker can take any part.
+        return begin | beam.Create(self._numbers) | beam.Reshuffle() | beam.ParDo(_Call(self._work))
+
+
+class _Call(beam.DoFn):
+    def __init__(self, work: Callable[[int], None]) -> None:
+        self._work = work
+
+    def process(self, number: int) -> Iterable[int]:
+        self._work(number)
+        yield number
+
+
+def finished(run: Run, directory: str, key: str) -> Result | None:
+    """The result of a stage that was completed under this key."""
+    path = storage.join(run.output, directory, "manifest.json")
+    if not storage.exists(path):
+        return None
+    row = storage.read_json(path)
+    return Result.from_json(row) if row["key"] == key else None
+
+
+def complete(run: Run, directory: str, result: Result) -> Result:
+    """Check the books and write the manifest, the last file of a stage."""
+    for balance in result.balances.values():
+        balance.check(directory)
+    storage.write_json(storage.join(run.output, directory, "manifest.json"), result.to_json())
+    return result
+
+
+def ledger_rows(run: Run, directory: str, names: Sequence[str], key: str) -> dict[str, dict[str, Any]]:
+    """Committed ledger rows under `directory/ledger/NAME.json`; rows of another key are as good as absent."""
+    folder = storage.join(run.output, directory, "ledger")
+    there = set(storage.names_in(folder))
+    rows = {}
+    for name in names:
+        if f"{name}.json" in there:
+            row = storage.read_json(storage.join(folder, f"{name}.json"))
+            if row["key"] == key:
+                rows[name] = row
+    return rows
+
+
+def part_name(number: int) -> str:
+    return f"part-{number:07d}"
+
+
+def over_parts(run: Run, directory: str, key: str, work: Callable[[int], None], numbers: Sequence[int]) -> Result:
+    """Run a stage that turns each part into a part: only the parts that are missing, then the books of all of them."""
+    if done := finished(run, directory, key):
+        return done
+    names = {part_name(number): number for number in numbers}
+    committed = ledger_rows(run, directory, list(names), key)
+    missing = [number for name, number in names.items() if name not in committed]
+    if missing:
+        with Progress(run, directory, key, total=len(numbers)):
+            run.execute(directory, lambda pipeline: _each_part(pipeline, work, missing))
+        committed = ledger_rows(run, directory, list(names), key)
+    absent = [name for name in names if name not in committed]
+    if absent:
+        raise LedgerError(f"{directory}: {len(absent)} of {len(names)} parts were not committed, {absent[0]} for one")
+    return complete(run, directory, add_up(directory, key, list(committed.values())))
+
+
+def _each_part(pipeline: beam.Pipeline, work: Callable[[int], None], numbers: Sequence[int]) -> None:
+    _ = pipeline | EachPart(work, numbers)
+
+
+def add_up(directory: str, key: str, rows: Sequence[dict[str, Any]]) -> Result:
+    """Sum the ledger rows of a stage, each checked on its own first."""
+    balances: dict[str, Balance] = {}
+    seconds: Counter[str] = Counter()
+    notes: Counter[str] = Counter()
+    for row in rows:
+        for account in row["balances"]:
+            balance = Balance.from_json(account)
+            balance.check(f"{directory}/{row['part']}")
+            balances[balance.unit] = balances.get(balance.unit, Balance(balance.unit)) + balance
+        seconds.update(row.get("seconds", {}))
+        notes.update(row.get("notes", {}))
+    return Result(directory, key, len(rows), balances, dict(seconds), dict(notes))
+
+

@@ -1,0 +1,101 @@
+"""Where bytes lie: local paths, http(s) for reading, and whatever Beam's FileSystems know (gs://, s3://).
+
+Commit rule: a file appears under its name only when it is whole, so a second identical writer is harmless.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines import remote
+
+
+def is_local(path: str) -> bool:
+    return "://" not in path
+
+
+def is_http(path: str) -> bool:
+    return path.startswith(("http://", "https://"))
+
+
+def join(root: str, *names: str) -> str:
+    return "/".join([root.rstrip("/"), *names])
+
+
+def open_input(path: str) -> BinaryIO:
+    """A seekable stream of the file's own bytes: compression is never undone behind our back."""
+    if is_local(path):
+        return open(path, "rb")
+    if is_http(path):
+        return remote.open_url(path)
+    stream: BinaryIO = FileSystems.open(path, "application/octet-stream", CompressionTypes.UNCOMPRESSED)
+    return stream
+
+
+def exists(path: str) -> bool:
+    return os.path.exists(path) if is_local(path) else bool(FileSystems.exists(path))
+
+
+def read_bytes(path: str) -> bytes:
+    with open_input(path) as stream:
+        return stream.read()
+
+
+def read_json(path: str) -> Any:
+    return json.loads(read_bytes(path))
+
+
+def publish(local: Path, path: str) -> None:
+    """Move a finished local file to its final name, in one step that others see entirely or not at all."""
+    if not is_local(path):
+        with FileSystems.create(path, "application/octet-stream", CompressionTypes.UNCOMPRESSED) as stream:
+            with local.open("rb") as finished:
+                shutil.copyfileobj(finished, stream, 1 << 20)
+        local.unlink()
+        return
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(local, target)
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    with scratch(path) as directory:
+        file = directory / "file"
+        file.write_bytes(content)
+        publish(file, path)
+
+
+def write_json(path: str, value: Any) -> None:
+    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+
+
+@contextmanager
+def scratch(near: str) -> Iterator[Path]:
+    """A temporary directory on the file system where `near` will lie, so that publishing is a rename."""
+    parent = None
+    if is_local(near):
+        parent = Path(near).parent
+        parent.mkdir(parents=True, exist_ok=True)
+    directory = tempfile.mkdtemp(prefix=".writing-", dir=parent)
+    try:
+        yield Path(directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def names_in(directory: str) -> list[str]:
+    """Names of the files in a directory, sorted; none if it is not there."""
+    if is_local(directory):
+        return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+    matches = FileSystems.match([join(directory, "*")])[0].metadata_list
+    return sorted(match.path.rsplit("/", 1)[-1] for match in matches)

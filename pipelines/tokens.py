@@ -1,0 +1,149 @@
+"""The tokenizer, and a source's kept documents as token parts: shards of their own, from which any mixture is copied."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+
+from curation.document import Document
+from curation.ledger import Balance
+from curation.mixture import prefix_order
+from curation.recipe import TokenizerSpec
+from curation.token_shard import PROVENANCE, token_dtype, write_shard
+from models.tokenizer import Tokenizer
+from models.train_tokenizer import train_tokenizer
+from pipelines import storage
+from pipelines.inputs import Part
+from pipelines.part_files import StageFiles, count_documents, read_documents
+from pipelines.stages import Result, Run, over_parts, part_name
+
+HELDOUT = "heldout"
+TRAIN = "train"
+
+
+def ensure_tokenizer(run: Run, given: str, spec: TokenizerSpec, kept: Sequence[tuple[Part, str, str]]) -> str:
+    """Path of the tokenizer: the one given, or one trained on a sample of the kept documents (part, directory, key)."""
+    path = storage.join(run.output, "tokenizer", "tokenizer.model")
+    if given:
+        content = storage.read_bytes(given)
+        if not storage.exists(path) or storage.read_bytes(path) != content:
+            storage.write_bytes(path, content)
+        return path
+    key = hashlib.sha256(repr((sorted({key for _, _, key in kept}), sorted(asdict(spec).items()))).encode()).hexdigest()
+    mark = storage.join(run.output, "tokenizer", "manifest.json")
+    if storage.exists(mark) and storage.read_json(mark)["key"] == key:
+        return path
+    if run.progress:
+        print(f"  tokenizer: training {spec.vocabulary} pieces on the kept text", flush=True)
+    with storage.scratch(path) as folder:
+        train_tokenizer(_sample(run, spec, kept), folder / "tokenizer.model", spec.vocabulary)
+        storage.publish(folder / "tokenizer.model", path)
+    storage.write_json(mark, {"key": key})
+    return path
+
+
+def _sample(run: Run, spec: TokenizerSpec, kept: Sequence[tuple[Part, str, str]]) -> Iterator[str]:
+    """Texts of about `sample_bytes`, each document chosen by the hash of its key, in the order of the parts."""
+    files = [StageFiles(storage.join(run.output, directory)).kept(part.number) for part, directory, _ in kept]
+    size = sum(_bytes_of(file) for file in files)
+    limit = min(1.0, spec.sample_bytes / max(size, 1)) * float(1 << 64)
+    for file in files:
+        for document in read_documents(file):
+            if int(prefix_order(np.frombuffer(document.key[:8], "<u8"), 0)[0]) < limit:
+                yield document.text
+
+
+def _bytes_of(path: str) -> int:
+    return sum(len(document.text.encode()) for document in read_documents(path))
+
+
+def is_heldout(text: str, fraction: float) -> bool:
+    """By the hash of the content, case and white space aside: the same text is on the same side in every source and run."""
+    digest = hashlib.blake2b(" ".join(text.lower().split()).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") < fraction * float(1 << 64)
+
+
+def run_stage(run: Run, source: str, parts: Sequence[Part], upstream: str, upstream_key: str, tokenizer: str, fraction: float) -> Result:
+    """Tokenize a source's kept documents."""
+    identity = hashlib.sha256(storage.read_bytes(tokenizer)).hexdigest()
+    key = hashlib.sha256(repr(("tokens 1", upstream_key, identity, fraction)).encode()).hexdigest()
+    work = TokenizePart(run.output, source, upstream, tokenizer, identity, fraction, key)
+    return over_parts(run, f"{source}/tokens", key, work, [part.number for part in parts])
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizePart:
+    """One kept part into two token shards, `train/part-N` and `heldout/part-N`."""
+
+    output: str
+    source: str
+    upstream: str
+    tokenizer: str
+    identity: str
+    fraction: float
+    key: str
+
+    def __call__(self, number: int) -> None:
+        files = StageFiles(storage.join(self.output, self.source, "tokens"))
+        if files.committed(number, self.key):
+            return
+        kept = StageFiles(storage.join(self.output, self.source, self.upstream)).kept(number)
+        tokenizer = load_tokenizer(self.tokenizer, self.identity)
+        balance = Balance("documents", incoming=count_documents(kept))
+        sides: dict[str, list[tuple[Document, np.ndarray]]] = {TRAIN: [], HELDOUT: []}
+        for document in read_documents(kept):
+            ids = np.concatenate([[tokenizer.bos], tokenizer.encode(document.text), [tokenizer.eos]])
+            sides[HELDOUT if is_heldout(document.text, self.fraction) else TRAIN].append((document, ids))
+            balance.kept += 1
+        balance.check(f"{self.source}/tokens/{part_name(number)}")
+        entries = {}
+        with storage.scratch(files.ledger(number)) as folder:
+            for side, rows in sides.items():
+                entries[side] = write_shard(
+                    folder,
+                    part_name(number),
+                    [ids for _, ids in rows],
+                    np.zeros(len(rows), dtype=np.uint16),
+                    np.array([len(document.text.encode()) for document, _ in rows], dtype=np.uint32),
+                    provenance([document for document, _ in rows]),
+                    token_dtype(tokenizer.vocabulary),
+                )
+                for file in sorted(folder.glob("part-*")):
+                    storage.publish(file, storage.join(files.root, side, file.name))
+        row = {
+            "key": self.key,
+            "part": part_name(number),
+            "balances": [balance.to_json()],
+            "entries": entries,
+            "notes": {
+                f"{side}_{unit}": entry[unit] for side, entry in entries.items() for unit in ("documents", "tokens", "bytes")
+            },
+        }
+        storage.write_json(files.ledger(number), row)
+
+
+def provenance(documents: Sequence[Document]) -> pa.Table:
+    """The rows of a .prov.parquet for these documents."""
+    rows = []
+    for document in documents:
+        file, _, locator = document.id.partition(":")[2].rpartition("#")
+        known = {name: getattr(document, name) for name in PROVENANCE.names if name not in ("file", "locator")}
+        rows.append({**known, "file": file, "locator": locator})
+    return pa.Table.from_pylist(rows, PROVENANCE)
+
+
+@lru_cache(maxsize=2)
+def load_tokenizer(path: str, identity: str) -> Tokenizer:
+    """One copy a process. `identity` is in the cache key, so that a replaced file is not mistaken for the old one."""
+    if storage.is_local(path):
+        return Tokenizer.load(path)
+    with storage.scratch("/tmp/tokenizer") as folder:
+        local = folder / "tokenizer.model"
+        local.write_bytes(storage.read_bytes(path))
+        return Tokenizer.load(local)
+
