@@ -23,7 +23,8 @@ _ARC_LINE = re.compile(
 )
 _WARC = re.compile(rb"\n(?=WARC/\d+\.\d+[ \t]*\r?\n[A-Za-z])")
 _ARC = re.compile(
-    rb"\n(?=[A-Za-z][A-Za-z0-9+.\-]*:[^\n]{0,16000}? [0-9A-Za-z.:_\-]+ (?:19|20)\d{12}(?: [^\n]{0,2000})? \d{1,18}[ \t]*\r?\n)"
+    rb"\n(?=[A-Za-z][A-Za-z0-9+.\-]*:[^\n]{0,16000}? [0-9A-Za-z.:_\-]+ (?:19|20)\d{12}"
+    rb"(?: [^\n]{0,2000})? \d{1,18}[ \t]*\r?\n)"
 )
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 
@@ -153,15 +154,21 @@ def _read_record(tape: Tape, at: int, max_bytes: int, cut: str, resume: bool) ->
 
 
 def _boundary(tape: Tape, stop: int) -> int | None:
-    """Where the next record begins, or the bytes end, if they do so after nothing but line ends from `stop` on."""
+    """Where the next record begins, or ought to begin; None if the body does not end at `stop`.
+
+    It does if only line ends come before the next header or the end. In WARC two line ends suffice: then it is the
+    next header that is damaged. In ARC one is too weak a sign, unless the bytes end in the middle of the next line.
+    """
     tail = tape.read(stop, stop + 64)
     line_ends = len(tail) - len(tail.lstrip(b"\r\n"))
     at = stop + line_ends
     if line_ends == len(tail):
         return at if line_ends < 64 else None
-    if tail[line_ends:].startswith(b"WARC/"):
-        return at
-    return at if tape.kind is not _WARC and begins_record(tape.read(at, at + LONGEST_LINE)) else None
+    if tape.kind is _WARC:
+        return at if tail.startswith(b"\r\n\r\n") or tail[line_ends:].startswith(b"WARC/") else None
+    line = tape.read(at, at + LONGEST_LINE)
+    broken_off = line_ends > 0 and len(line) < LONGEST_LINE and b"\n" not in line
+    return at if broken_off or begins_record(line) else None
 
 
 def _next_record(tape: Tape, search_from: int, resume: bool) -> tuple[int, bool]:
@@ -170,7 +177,8 @@ def _next_record(tape: Tape, search_from: int, resume: bool) -> tuple[int, bool]
     start = max(search_from - 1, tape.base)  # the line end that the next header follows may be the byte before
     while True:
         more = tape.fill(max(tape.front + 1, start + _LONGEST_HEADER))
-        if resume and (found := [m for pattern in patterns if (m := tape.search(pattern, start, tape.front)) is not None]):
+        found = [m for pattern in patterns if (m := tape.search(pattern, start, tape.front)) is not None]
+        if resume and found:
             return min(found), True
         if not more:
             return tape.front, False
@@ -206,7 +214,7 @@ def _read_header(tape: Tape, at: int, fields: dict[str, str], cut: str) -> int:
 
 
 def parse_fields(header: bytes) -> dict[str, str]:
-    """The `Name: value` lines after the first line, names in lower case. Of a name given twice the last value counts."""
+    """The `Name: value` lines after the first line, names in lower case. Of a name given twice the last one counts."""
     fields: dict[str, str] = {}
     name = ""
     for line in header.decode("utf-8", "replace").split("\n")[1:]:

@@ -15,10 +15,11 @@ from curation.errors import DataError
 
 # Python's codec for each encoding of the standard (https://encoding.spec.whatwg.org/#names-and-labels).
 _CODECS = (
-    "utf-8 cp866 iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-10 iso8859-13 iso8859-14 "
-    "iso8859-15 iso8859-16 koi8-r koi8-u mac-roman cp874 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 "
-    "mac-cyrillic gb18030 big5hkscs euc_jp iso2022_jp cp932 cp949 utf-16-be utf-16-le"
-).split()
+    *("utf-8", "utf-16-be", "utf-16-le", "gb18030", "big5hkscs", "euc_jp", "iso2022_jp", "cp932", "cp949"),
+    *(f"iso8859-{i}" for i in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)),
+    *(f"cp125{i}" for i in range(9)),
+    *("cp866", "cp874", "koi8-r", "koi8-u", "mac-roman", "mac-cyrillic"),
+)
 # What Python knows under a name that browsers read as a superset of it, and labels that Python does not know.
 _LABELS = {
     "ascii": "cp1252",
@@ -61,14 +62,15 @@ _LABELS = {
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 _MAGIC = (
-    b"%PDF-", b"\x89PNG", b"GIF87a", b"GIF89a", b"\xff\xd8\xff", b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ",
-    b"7z\xbc\xaf", b"Rar!\x1a", b"\x28\xb5\x2f\xfd", b"RIFF", b"OggS", b"ID3", b"fLaC", b"\x7fELF", b"\xd0\xcf\x11\xe0", b"\0\0\1\0",
-    b"II*\0", b"MM\0*", b"wOFF", b"wOF2", b"\0\1\0\0\0", b"OTTO\0", b"\xca\xfe\xba\xbe", b"FLV\1", b"CWS", b"FWS", b"\x1aE\xdf\xa3",
-)  # fmt: skip
+    *(b"%PDF-", b"\x89PNG", b"GIF87a", b"GIF89a", b"\xff\xd8\xff", b"\0\0\1\0", b"II*\0", b"MM\0*"),
+    *(b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!\x1a", b"\x28\xb5\x2f\xfd"),
+    *(b"RIFF", b"OggS", b"ID3", b"fLaC", b"FLV\1", b"CWS", b"FWS", b"\x1aE\xdf\xa3", b"wOFF", b"wOF2", b"\0\1\0\0\0"),
+    *(b"\x7fELF", b"\xca\xfe\xba\xbe", b"\xd0\xcf\x11\xe0", b"OTTO\0"),
+)
 _SAMPLE = 1 << 14
 # The bytes that the MIME Sniffing Standard (section 3) calls binary. Of random bytes they are 10.5 %; a text has none,
 # or a few that slipped in, so 2 % stands between.
-_BINARY_BYTES = bytes([*range(0x00, 0x09), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)])
+_BINARY_BYTES = bytes([*range(0x09), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)])
 _MAX_BINARY = 0.02
 
 _META = re.compile(rb"<meta\s[^>]{0,400}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
@@ -78,7 +80,8 @@ _META_WITHIN = 8192  # the standard looks at 1,024 bytes; scripts often stand be
 
 # What an encoding may fail to read and still be believed: one in 20 of the bytes that are not ASCII.
 _MAX_UNREADABLE = 0.05
-_DETECT_FROM = 1 << 14
+_DETECT_FROM = 4096
+_AROUND = re.compile(rb"[^<>\x00-\x1f]{0,40}[\x80-\xff][^<>\x00-\x1f]{0,40}")
 
 # Not characters of a text: controls (XML 1.0 allows only tab and line ends), surrogates, and U+FFFE, U+FFFF.
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
@@ -132,16 +135,14 @@ def decode(body: bytes, charset: str = "") -> str:
         except UnicodeDecodeError:
             pass
     others = len(body) - len(body.translate(None, bytes(range(128, 256))))
-    for codec in (declared, in_page):
-        if codec is not None and (text := _try(body, codec, others)) is not None:
+    for label in (declared, in_page):
+        if label is not None and (text := _try(body, label, others)) is not None:
             return _clean(text)
     return _clean(_detect(body, others))
 
 
 def _declared_in(body: bytes) -> str | None:
     head = body[:_META_WITHIN]
-    if b"charset" not in head and b"CHARSET" not in head and b"encoding" not in head and not re.search(rb"(?i)charset", head):
-        return None
     match = _XML.match(head.lstrip()) or _META.search(_COMMENT.sub(b"", head))
     codec = codec_of(match[1].decode("ascii")) if match else None
     # A declaration that can be read as ASCII does not stand in UTF-16 (WHATWG HTML, "prescan a byte stream").
@@ -155,11 +156,19 @@ def _try(body: bytes, codec: str, others: int) -> str | None:
 
 def _detect(body: bytes, others: int) -> str:
     """The likeliest encoding, judged by the stretches around what is not ASCII: markup says nothing."""
-    parts = re.findall(rb"[^<>\x00-\x1f]*[\x80-\xff][^<>\x00-\x1f]*", body)
-    sample = b"\n".join(parts)[:_DETECT_FROM]
-    best = from_bytes(sample, cp_isolation=_DETECTABLE).best() if sample else None
-    codec = codec_of(best.encoding) if best is not None else None
-    for candidate in (codec, "utf-8"):
+    parts: list[bytes] = []
+    length = 0
+    for match in _AROUND.finditer(body):
+        parts.append(match[0])
+        length += len(match[0])
+        if length > _DETECT_FROM:
+            break
+    best = from_bytes(b"\n".join(parts), cp_isolation=_DETECTABLE).best()
+    likely = None
+    if best is not None:
+        # Many encodings may give the same text here; elsewhere on the page the commonest of them is likeliest.
+        likely = "cp1252" if "cp1252" in best.could_be_from_charset else codec_of(best.encoding)
+    for candidate in (likely, "utf-8"):
         if candidate is not None and (text := _try(body, candidate, others)) is not None:
             return text
     return body.decode("cp1252", "replace")  # the standard's fallback for most locales

@@ -13,8 +13,10 @@ Anything else that is raised is our bug too, and crashes with its traceback.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
+from typing import Any, NoReturn
 
 
 class WinnowError(Exception):
@@ -51,6 +53,16 @@ class DataError(WinnowError):
 
 class LedgerError(WinnowError):
     """In is not kept + dropped + failed. Something was lost silently, which is the one thing we promise not to do."""
+
+
+class CommandLine(argparse.ArgumentParser):
+    """An argument parser whose complaints are UserErrors, so one line, and which takes no abbreviated flags."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see --help)")
 
 
 def exit_on_user_error(main: Callable[[], int | None]) -> int:

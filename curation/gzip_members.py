@@ -19,7 +19,7 @@ _OPTIONAL_FIELDS = 0x1C  # FEXTRA, FNAME, FCOMMENT: fields of any length before 
 _BLOCK = 1 << 20
 _PIECE = 1 << 16
 _OUTPUT = 1 << 20
-SIP = 512
+_SIP = 512
 _HEAD_INPUT = 1 << 17
 
 
@@ -62,26 +62,27 @@ class Member:
 
 
 def inflated(
-    window: Window, position: int, span: int, *, piece_size: int = _PIECE
+    window: Window, position: int, span: int, *, careful: bool = False
 ) -> Generator[bytes, None, tuple[int, str]]:
     """The inflated bytes of the member at `position`, in chunks of at most 1 MiB; returns its end and its flaw.
 
-    zlib gives nothing of the piece in which it meets an error, so of a damaged member small pieces give more.
+    A call of zlib that meets an error gives nothing, so `careful` gets more of a damaged member: all but 512 bytes.
     """
+    piece_size, output = (_SIP, _SIP) if careful else (_PIECE, _OUTPUT)
     inflate = zlib.decompressobj(wbits=31)
     at, stop = position, position + span
     while not inflate.eof:
         piece = window.at(at, min(piece_size, stop - at))
         if not piece:
-            return at, "truncated" if at < stop else "too_large"
+            return at, "truncated" if at >= window.size else "too_large"
         at += len(piece)
         try:
             while True:
-                chunk = inflate.decompress(piece, _OUTPUT)
+                chunk = inflate.decompress(piece, output)
                 if chunk:
                     yield chunk
                 piece = inflate.unconsumed_tail
-                if inflate.eof or (not piece and len(chunk) < _OUTPUT):
+                if inflate.eof or (not piece and len(chunk) < output):
                     break
         except zlib.error:
             return at, "damaged_gzip"
@@ -105,18 +106,13 @@ def read_member(window: Window, position: int, span: int, keep: int) -> Member:
 
 
 def is_start(window: Window, position: int) -> bool:
-    """Does an archived record begin with a gzip member at `position`? Small sips get all there is before an error."""
-    inflate = zlib.decompressobj(wbits=31)
+    """Does an archived record begin with a gzip member at `position`? Damage behind its first line is no matter."""
     head = b""
-    for at in range(position, position + _HEAD_INPUT, SIP):
-        sip = window.at(at, SIP)
-        try:
-            head += inflate.decompress(sip, LONGEST_LINE - len(head))
-        except zlib.error:
+    for chunk in inflated(window, position, _HEAD_INPUT, careful=True):
+        head += chunk
+        if b"\n" in chunk or len(head) >= LONGEST_LINE:
             break
-        if not sip or inflate.eof or b"\n" in head or len(head) >= LONGEST_LINE:
-            break
-    return begins_record(head)
+    return begins_record(head[:LONGEST_LINE])
 
 
 def is_whole_start(window: Window, position: int, member: Member) -> bool:

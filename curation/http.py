@@ -114,7 +114,7 @@ def _dechunk(body: bytes) -> bytes:
         length = int(size[1], 16)
         if length == 0:
             break
-        if parts == [] and start + length < len(body) and body[start + length : start + length + 1] not in (b"\r", b"\n"):
+        if not parts and body[start + length : start + length + 1] not in (b"", b"\r", b"\n"):
             return body  # a text that happens to begin with hexadecimal digits
         parts.append(body[start : start + length])
         at = start + length

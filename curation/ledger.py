@@ -33,7 +33,12 @@ class Balance:
         return self.kept + self.merged + self.dropped.total() + self.failed.total() + self.skipped.total()
 
     def check(self, where: str) -> None:
-        """Raise LedgerError unless the account balances to the unit."""
+        """Raise LedgerError unless the account balances to the unit, and no negative count hides a lost one."""
+        counts = [self.incoming, self.split, self.kept, self.merged]
+        for by_name in (self.dropped, self.failed, self.skipped):
+            counts += by_name.values()
+        if min(counts) < 0:
+            raise LedgerError(f"{where}: a count of {self.unit} is negative: {self.to_json()}")
         if self.incoming + self.split != self.outgoing:
             raise LedgerError(
                 f"{where}: {self.incoming} {self.unit} in + {self.split} split, but {self.kept} kept + "

@@ -5,6 +5,7 @@ Nothing here depends on parts, workers or arrival: a document's place is a hash 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,20 +31,24 @@ class Mixture:
             raise RecipeError("mixture: give weights with tokens, or epochs, not both")
         if (self.weights is None) != (self.tokens == 0):
             raise RecipeError("mixture: weights and tokens go together")
+        if self.tokens < 0 or not 0 <= self.seed < 1 << 64:
+            raise RecipeError("mixture: tokens are not negative, and seed lies in [0, 2^64)")
         for name, values in (("weights", self.weights), ("epochs", self.epochs)):
-            if values is not None and (not values or any(v < 0 for v in values.values()) or not any(values.values())):
-                raise RecipeError(f"mixture: {name} must not be negative, nor all zero")
+            if values is not None and not (all(0 <= v < math.inf for v in values.values()) and any(values.values())):
+                raise RecipeError(f"mixture: {name} are finite, not negative, and not all zero")
 
     def passes(self, available: Mapping[str, int]) -> dict[str, float]:
-        """Epochs of each source, given its training tokens. Raises RecipeError for a source that is not there."""
-        asked = self.weights if self.weights is not None else self.epochs
-        if asked is None:
-            return dict.fromkeys(available, 1.0)
-        for source, share in asked.items():
-            if share > 0 and not available.get(source):
-                raise RecipeError(f"mixture: source {source!r} is asked for, but the run has no training tokens of it")
+        """Epochs of each source, given its training tokens.
+
+        Epochs of a source that the run does not have mean nothing. A weight of one cannot be met: RecipeError.
+        """
+        if self.epochs is not None:
+            return {source: float(self.epochs.get(source, 0.0)) for source in available}
         if self.weights is None:
-            return {source: float(asked.get(source, 0.0)) for source in available}
+            return dict.fromkeys(available, 1.0)
+        for source, share in self.weights.items():
+            if share > 0 and not available.get(source):
+                raise RecipeError(f"mixture: source {source!r} has a weight, but the run has no training tokens of it")
         whole = sum(self.weights.values())
         return {
             source: self.tokens * self.weights.get(source, 0.0) / whole / count if count else 0.0
@@ -67,6 +72,10 @@ def mix_order(keys: np.ndarray, seed: int, turn: int) -> np.ndarray:
 
 
 def shard_of(order: np.ndarray, shards: int) -> np.ndarray:
-    """Shard number of each place in the global order: equal slices of the 64-bit line, int64 [documents]."""
-    high = (order >> np.uint64(32)) * np.uint64(shards)
-    return (high >> np.uint64(32)).astype(np.int64)
+    """Shard number of each place in the global order: equal slices of the 64-bit line, int64 [documents].
+
+    It is `order * shards >> 64`, for shards <= 2^32: the product's halves are summed before they could overflow.
+    """
+    high, low = order >> np.uint64(32), order & np.uint64(0xFFFFFFFF)
+    carried = high * np.uint64(shards) + (low * np.uint64(shards) >> np.uint64(32))
+    return (carried >> np.uint64(32)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""CCNet's two normal forms of text, to the bit: the key that paragraphs are deduplicated by, and what its language models read.
+"""CCNet's two normal forms of text, to the bit: the key of a paragraph, and what its language models read.
 
 Wenzek et al. 2020, sections 3.1 and 3.3, as their code does it, which is not always as the paper says: the key keeps
 accents and ASCII punctuation, and the language models read a whole document as one line.
@@ -70,15 +70,15 @@ _MODEL_ASCII = str.maketrans({character: value for character, value in _MODEL.it
 
 
 def paragraph_key_text(line: str) -> str:
-    """The text that a paragraph is deduplicated by: stripped, lower case, digits to 0, `PUNCTUATION` and controls deleted.
+    """The text that a paragraph is deduplicated by: stripped, lower case, digits to 0.
 
-    Accents, ASCII punctuation and inner spaces stay.
+    `PUNCTUATION` and control characters are deleted. Accents, ASCII punctuation and inner spaces stay.
     """
     return line.strip().lower().translate(_KEY)
 
 
 def _paragraph_digest(line: str) -> bytes:
-    # surrogatepass: a lone surrogate cannot come from decoded bytes, but it can come from JSON, and must not stop a run.
+    # surrogatepass: a lone surrogate cannot come from decoded bytes, but it can come from JSON and must not stop us.
     return hashlib.sha1(paragraph_key_text(line).encode("utf-8", "surrogatepass"), usedforsecurity=False).digest()[:8]
 
 
@@ -96,7 +96,7 @@ def normalize(text: str, *, newline: str = "") -> str:
     """What CCNet's language models read: stripped, lower case, no accents, digits to 0, ASCII punctuation, no controls.
 
     The result is decomposed (NFD) and is one line: CCNet deletes newlines with the other controls, so that the last
-    word of a line and the first of the next are glued together. `newline=" "` mends that and is what our own recipes use.
+    word of a line and the first of the next are glued together. `newline=" "` mends that: our own recipes do so.
     """
     text = text.strip()
     if newline:

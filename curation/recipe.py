@@ -6,12 +6,15 @@ A recipe holds everything that changes the output bytes, and no path and no mach
 from __future__ import annotations
 
 import difflib
+import math
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from curation.errors import RecipeError
 from curation.mixture import Mixture
@@ -20,6 +23,7 @@ T = TypeVar("T")
 
 FORMAT = 1
 KINDS = ("extract", "filter", "edit", "score", "dedup")
+RESERVED = ("shards", "tokenizer")  # folders of a run that are not a source's
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +80,14 @@ def load(name_or_path: str) -> Recipe:
     """Read a recipe by its bundled name or from a file. Raises RecipeError, one line that says where and how to mend it."""
     path = Path(name_or_path)
     if name_or_path in bundled():
-        text = (_folder() / f"{name_or_path}.toml").read_text(encoding="utf-8")
+        data = (_folder() / f"{name_or_path}.toml").read_bytes()
     elif path.is_file():
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     else:
         raise RecipeError(f"no recipe file {name_or_path}; bundled recipes: {', '.join(bundled())}{suggest(name_or_path, bundled())}")
     try:
-        return parse(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        return parse(tomllib.loads(data.decode("utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{name_or_path} is not valid TOML: {error}") from None
     except RecipeError as error:
         raise RecipeError(f"recipe {name_or_path}: {error}") from None
@@ -99,6 +103,12 @@ def parse(table: Mapping[str, Any]) -> Recipe:
     sources = table.get("sources")
     if not isinstance(sources, dict) or not sources:
         raise RecipeError("there is no [sources.NAME] with steps")
+    for name in sources:
+        # It names a folder of the run, and stands before the ":" of a document's id.
+        if not re.fullmatch("[a-z][a-z0-9_-]*", name) or name in RESERVED:
+            raise RecipeError(
+                f"[sources.{name}]: a source's name is of a-z, 0-9, _ and -, begins with a letter and is not {' or '.join(RESERVED)}"
+            )
     heldout = section(HeldoutSpec, table.get("heldout", {}), "[heldout]")
     if not 0 <= heldout.fraction < 1:
         raise RecipeError("[heldout]: fraction lies in [0, 1)")
@@ -106,12 +116,16 @@ def parse(table: Mapping[str, Any]) -> Recipe:
     shards = section(ShardSpec, table.get("shards", {}), "[shards]")
     if min(tokenizer.vocabulary, tokenizer.sample_bytes, shards.tokens) < 1:
         raise RecipeError("[tokenizer] and [shards]: sizes are at least 1")
+    mixture = section(Mixture, table.get("mixture", {}), "[mixture]")
+    for name in {**(mixture.weights or {}), **(mixture.epochs or {})}:
+        if name not in sources:
+            raise RecipeError(f"[mixture]: there is no source {name!r}{suggest(name, sources)}; there are {', '.join(sources)}")
     return Recipe(
         name=table["name"],
         sources={name: _steps(name, source) for name, source in sorted(sources.items())},
         tokenizer=tokenizer,
         heldout=heldout,
-        mixture=section(Mixture, table.get("mixture", {}), "[mixture]"),
+        mixture=mixture,
         shards=shards,
     )
 
@@ -121,8 +135,11 @@ def _steps(source: str, table: Any) -> tuple[StepSpec, ...]:
     if not isinstance(table, dict):
         raise RecipeError(f"{where} is not a table")
     _known(table, ("steps",), where)
+    rows = table.get("steps", [])
+    if not isinstance(rows, list):
+        raise RecipeError(f"{where}: steps is a list, not {rows!r}")
     specs = []
-    for number, row in enumerate(table.get("steps", ()), 1):
+    for number, row in enumerate(rows, 1):
         kinds = [key for key in row if key in KINDS] if isinstance(row, dict) else []
         if len(kinds) != 1 or not isinstance(row[kinds[0]], str):
             raise RecipeError(f"{where} step {number}: a step names one of {', '.join(KINDS)}, as in {{ filter = \"length\" }}")
@@ -142,21 +159,49 @@ def section(cls: type[T], options: Any, where: str) -> T:
         raise RecipeError(f"{where} is not a table")
     known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
     _known(options, known, where)
+    hints = get_type_hints(cls)
+    typed = {}
     for name, value in options.items():
-        default = known[name].default
-        if default is MISSING or default is None:
-            continue
-        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-            continue
-        if type(value) is not type(default):
-            raise RecipeError(f"{where}: {name} is a {type(default).__name__}, not {value!r}")
+        try:
+            typed[name] = _typed(_plain(value), hints[name])
+        except (TypeError, OverflowError):
+            raise RecipeError(f"{where}: {name} is {_wording(hints[name])}, not {value!r}") from None
     missing = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING and n not in options]
     if missing:
         raise RecipeError(f"{where}: {', '.join(missing)} is missing")
     try:
-        return cls(**{name: _plain(value) for name, value in options.items()})
+        return cls(**typed)
     except TypeError as error:
         raise RecipeError(f"{where}: {error}") from None
+
+
+def _typed(value: Any, hint: Any) -> Any:
+    """The value as the annotation has it (a whole number is a number too). Raises TypeError if it is of another type."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return _typed(value, inner[0])  # `X | None`: TOML has no null
+    if origin is tuple and isinstance(value, tuple):
+        return tuple(_typed(item, inner[0]) for item in value)
+    if origin is Mapping and isinstance(value, Mapping):
+        return {key: _typed(item, inner[1]) for key, item in value.items()}
+    if hint is float and type(value) in (int, float) and not math.isnan(value):
+        return float(value)
+    if origin in (tuple, Mapping) or (hint in _WORDS and type(value) is not hint) or hint is float:
+        raise TypeError
+    return value
+
+
+_WORDS = {int: "whole number", float: "number", str: "string", bool: "boolean"}
+
+
+def _wording(hint: Any) -> str:
+    """What belongs where `_typed` raised."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return _wording(inner[0])
+    if origin in (tuple, Mapping):
+        return f"a {'list' if origin is tuple else 'table'} of {_WORDS.get(inner[origin is Mapping], 'value')}s"
+    return f"a {_WORDS.get(hint, 'value')}"
 
 
 def _known(table: Mapping[str, Any], names: Iterable[str], where: str) -> None:

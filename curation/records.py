@@ -26,6 +26,7 @@ HEAD_BYTES = 1 << 16
 MAX_BYTES = 32 << 20
 
 _FILE_CHUNK = 1 << 18
+_FRAMING = 4096  # what a gzip header and the headers of a record may add to max_bytes
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
@@ -74,7 +75,7 @@ def read_range(
     and reading goes on behind it: `damaged_gzip`, `truncated`, `malformed_header`, `short_body`, `long_body`,
     `too_large` (more than `max_bytes` inflated), `not_an_archive`, and those of `parse_response`.
 
-    Memory: about twice `max_bytes`. A range that starts at s also inflates the `max_bytes` before s, to know where it is.
+    Memory: a few times `max_bytes`. A range from s also inflates the `max_bytes` before s, to know where it is.
     """
     if start >= min(end, size):
         return
@@ -89,7 +90,7 @@ def read_range(
             yield from reader.members(0, size, size, resume=True)
     else:
         # Longer members, when compressed, are given up: deflate makes nothing more than 0.03 % longer (RFC 1951).
-        yield from reader.members(start, min(end, size), max_bytes + max_bytes // 1000 + (1 << 16), resume=False)
+        yield from reader.members(start, min(end, size), max_bytes + max_bytes // 1000 + _FRAMING, resume=False)
 
 
 def _layout(head: bytes) -> _Layout:
@@ -155,12 +156,11 @@ class _Reader:
         return DataError("damaged_gzip", "no gzip member begins here")
 
     def _member_records(self, at: int, end: int, span: int, member: Member, resume: bool) -> Iterator[Record]:
-        many = 0
-        for many, raw in enumerate(self._raws(at, span, member, resume)):
-            if many == 0:
+        for number, raw in enumerate(self._raws(at, span, member, resume)):
+            if number == 0:
                 yield self._record(at, end, str(at), raw)
             else:
-                yield self._record(end, end, f"{at}.{many}", raw)
+                yield self._record(end, end, f"{at}.{number}", raw)
 
     def _raws(self, at: int, span: int, member: Member, resume: bool) -> Iterator[Raw]:
         if not member.flaw and member.length <= self.max_bytes:
@@ -170,7 +170,7 @@ class _Reader:
         if not member.flaw:
             tape = Tape(gzip_members.inflated(self.window, at, span), member.length)
         else:
-            tape = Tape(gzip_members.inflated(self.window, at, span, piece_size=gzip_members.SIP))
+            tape = Tape(gzip_members.inflated(self.window, at, span, careful=True))
         raws = archive.read_records(tape, self.max_bytes, cut=member.flaw or "short_body", resume=resume)
         yield from _proven(raws, member) if member.flaw else raws
 
@@ -189,7 +189,8 @@ class _Reader:
         if raw.error is not None:
             raise raw.error
         assert raw.block is not None
-        url = fields.get("warc-target-uri", "").strip("<>")  # WARC 1.0's grammar had the brackets by mistake
+        # WARC 1.0's grammar had the brackets by mistake; ARC files have spaces in URLs.
+        url = fields.get("warc-target-uri", "").strip("<>").replace(" ", "%20")
         if not url:
             raise DataError("malformed_header", "no WARC-Target-URI")
         date = fields.get("warc-date", "")
@@ -205,7 +206,7 @@ class _Reader:
         )
         in_arc = archive.ARC_TYPE in fields
         declared, charset = parse_content_type(fields.get("content-type", fields.get(archive.ARC_TYPE, "")))
-        if raw.type == "response" and (declared.endswith("/http") or in_arc and url[:4].lower() == "http"):
+        if raw.type == "response" and (declared.endswith("/http") or (in_arc and url[:4].lower() == "http")):
             response = parse_response(raw.block, self.max_bytes)
             known = fields.get("warc-identified-payload-type", declared if in_arc else "")
             return replace(
@@ -234,10 +235,10 @@ def _proven(raws: Iterator[Raw], member: Member) -> Iterator[Raw]:
 
 
 def _prove(raw: Raw, member: Member, *, alone: bool) -> Raw:
-    if raw.error is not None:
+    if raw.error is not None and raw.error.reason == "too_large":
         return raw
     digest = raw.fields.get("warc-block-digest", "")
-    if not alone and (_digest_holds(digest, raw.block) if digest else member.flaw == "truncated"):
+    if raw.error is None and not alone and (_digest_holds(digest, raw.block) if digest else member.flaw == "truncated"):
         return raw
     return replace(raw, block=None, error=DataError(member.flaw, "in a gzip member that is not whole"))
 

@@ -103,10 +103,10 @@ def write_shard(
     sink = pa.BufferOutputStream()
     pq.write_table(provenance.cast(PROVENANCE), sink, compression="zstd")
     contents = {
-        ".bin": b"".join(np.ascontiguousarray(t, dtype=np.dtype(dtype).newbyteorder("<")).tobytes() for t in tokens),
+        ".bin": b"".join(_packed(t, np.dtype(dtype).newbyteorder("<")) for t in tokens),
         ".idx": index_bytes(lengths, dtype),
-        ".src": np.ascontiguousarray(sources, dtype="<u2").tobytes(),
-        ".nbytes": np.ascontiguousarray(nbytes, dtype="<u4").tobytes(),
+        ".src": _packed(sources, "<u2"),
+        ".nbytes": _packed(nbytes, "<u4"),
         ".prov.parquet": sink.getvalue().to_pybytes(),
     }
     for suffix, content in contents.items():
@@ -121,16 +121,26 @@ def write_shard(
         "tokens": int(lengths.sum(dtype=np.int64)),
         "bytes": int(np.asarray(nbytes).sum(dtype=np.int64)),
         "sha256": {suffix: hashlib.sha256(content).hexdigest() for suffix, content in contents.items()},
-        "content": _content_hash(contents, provenance["id"].to_pylist()),
+        "content": _content_hash(
+            {suffix: hashlib.sha256(content).digest() for suffix, content in contents.items()}, provenance["id"].to_pylist()
+        ),
     }
 
 
-def _content_hash(contents: dict[str, bytes], ids: Sequence[str]) -> str:
-    """Identity of a shard: tokens, lengths, sources and document ids, but not how Parquet happened to encode them."""
-    digest = hashlib.sha256()
-    for content in (contents[".bin"], contents[".idx"], contents[".src"], "\n".join(ids).encode()):
-        digest.update(hashlib.sha256(content).digest())
-    return digest.hexdigest()
+def _packed(values: np.ndarray, dtype: Any) -> bytes:
+    packed = np.ascontiguousarray(values, dtype=dtype)
+    if not np.array_equal(packed, values):  # NumPy would wrap them in silence
+        raise ValueError(f"values do not fit {dtype}: {np.min(values)} to {np.max(values)}")
+    return packed.tobytes()
+
+
+def _content_hash(digests: dict[str, bytes], ids: Sequence[str]) -> str:
+    """Identity of a shard: tokens, lengths, sources and document ids, but not how Parquet happened to encode them.
+
+    `digests` holds the SHA-256 of each file, by suffix.
+    """
+    of_ids = hashlib.sha256("\n".join(ids).encode()).digest()
+    return hashlib.sha256(digests[".bin"] + digests[".idx"] + digests[".src"] + of_ids).hexdigest()
 
 
 def dataset_id(entries: Sequence[dict[str, Any]], tokenizer_sha256: str) -> str:
@@ -204,13 +214,14 @@ class Dataset:
                 raise InputError(f"{path} has format {manifest['format']}; this version reads {FORMAT}")
             for entry in manifest["shards"] + manifest["heldout"]:
                 dataset._check_size(entry)
-        except (json.JSONDecodeError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is damaged: {error!r}") from None
         return dataset
 
     def _check_size(self, entry: dict[str, Any]) -> None:
         per_unit = {
             ".bin": entry["tokens"] * np.dtype(self.manifest["dtype"]).itemsize,
+            ".idx": len(_MAGIC) + struct.calcsize("<QBQQ") + entry["documents"] * 20 + 8,
             ".src": entry["documents"] * 2,
             ".nbytes": entry["documents"] * 4,
         }
@@ -244,11 +255,16 @@ def verify(directory: str | os.PathLike[str]) -> Dataset:
     dataset = Dataset.open(directory)
     entries = dataset.manifest["shards"] + dataset.manifest["heldout"]
     for entry in entries:
-        for suffix, expected in entry["sha256"].items():
+        found = {}
+        for suffix in SUFFIXES:
             path = dataset.directory / (entry["name"] + suffix)
             with path.open("rb") as stream:
-                if hashlib.file_digest(stream, "sha256").hexdigest() != expected:
-                    raise InputError(f"{path} is not the file that the manifest describes: its sha256 differs")
+                found[suffix] = hashlib.file_digest(stream, "sha256").digest()
+            if found[suffix].hex() != entry["sha256"].get(suffix):
+                raise InputError(f"{path} is not the file that the manifest describes: its sha256 differs")
+        ids = Shard(dataset.directory / entry["name"], dataset.manifest["dtype"]).provenance()["id"].to_pylist()
+        if entry["content"] != _content_hash(found, ids):
+            raise InputError(f"{dataset.directory / MANIFEST} was edited: {entry['name']} does not have the content it says")
     if dataset_id(entries, dataset.manifest["tokenizer"]["sha256"]) != dataset.id:
         raise InputError(f"{dataset.directory / MANIFEST} was edited: its dataset id is not the hash of its shards")
     return dataset

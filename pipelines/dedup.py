@@ -34,7 +34,6 @@ def run_stage(run: Run, stage: Stage, parts: Sequence[Part], upstream_key: str) 
     directory = f"{stage.source}/{stage.name}"
     if done := finished(run, directory, stage.key):
         return done
-    upstream = StageFiles(storage.join(run.output, stage.source, stage.upstream))
     names = [part_name(part.number) for part in parts]
     rows = ledger_rows(run, f"{stage.source}/{stage.upstream}", names, upstream_key)
     claims = {part.number: int(rows[part_name(part.number)]["claims"]) for part in parts}
@@ -43,7 +42,7 @@ def run_stage(run: Run, stage: Stage, parts: Sequence[Part], upstream_key: str) 
     received: dict[int, int] = dict.fromkeys(claims, 0)
     with Progress(run, directory, stage.key, total=len(parts) * passes):
         for turn in range(passes):
-            done_rows = _pass(run, stage, directory, upstream, list(claims), turn, passes, buckets)
+            done_rows = _pass(run, stage, directory, list(claims), turn, passes, buckets)
             for part in parts:
                 row = done_rows[f"{part_name(part.number)}.{turn:04d}"]
                 received[part.number] += row["received"]
@@ -69,16 +68,12 @@ def _plan(run: Run, directory: str, key: str, claims: int) -> tuple[int, int]:
 
 
 def _pass(
-    run: Run, stage: Stage, directory: str, upstream: StageFiles, numbers: Sequence[int], turn: int, passes: int, buckets: int
+    run: Run, stage: Stage, directory: str, numbers: Sequence[int], turn: int, passes: int, buckets: int
 ) -> dict[str, dict[str, Any]]:
     names = [f"{part_name(number)}.{turn:04d}" for number in numbers]
     rows = ledger_rows(run, directory, names, stage.key)
     if len(rows) < len(names):
-        dedup = stage.applies.step  # type: ignore[union-attr]
-        send = SendClaims(run.output, upstream, turn, passes, buckets, dedup.group_files)
-        files = StageFiles(storage.join(run.output, directory))
-        write = WriteLost(files, stage.key, turn)
-        run.execute(f"{directory}-{turn}", lambda pipeline: _build(pipeline, send, dedup.keep, write, numbers))
+        run.execute(f"{directory}-{turn}", lambda pipeline: build(pipeline, run, stage, numbers, turn, passes, buckets))
         rows = ledger_rows(run, directory, names, stage.key)
     absent = [name for name in names if name not in rows]
     if absent:
@@ -86,16 +81,25 @@ def _pass(
     return rows
 
 
-def _build(pipeline: beam.Pipeline, send: SendClaims, keep: str, write: WriteLost, numbers: Sequence[int]) -> None:
+def build(pipeline: beam.Pipeline, run: Run, stage: Stage, numbers: Sequence[int], turn: int, passes: int, buckets: int) -> None:
+    """One pass over the hash space, from the claims of the upstream stage to this stage's verdicts."""
+    if stage.applies is None:
+        raise ValueError(f"{stage.name} is not a deduplication")
+    dedup = stage.applies.step
+    upstream = StageFiles(storage.join(run.output, stage.source, stage.upstream))
+    files = StageFiles(storage.join(run.output, stage.source, stage.name))
     _ = (
         pipeline
         | "parts" >> beam.Create(list(numbers))
         | beam.Reshuffle()
-        | "send claims" >> beam.FlatMap(send).with_output_types(tuple[str, bytes])
+        | "send claims"
+        >> beam.FlatMap(SendClaims(run.output, upstream, turn, passes, buckets, dedup.group_files)).with_output_types(
+            tuple[str, bytes]
+        )
         | "by bucket" >> beam.GroupByKey()
-        | "judge" >> beam.FlatMap(judge, keep).with_output_types(tuple[int, bytes])
+        | "judge" >> beam.FlatMap(judge, dedup.keep).with_output_types(tuple[int, bytes])
         | "by part" >> beam.GroupByKey()
-        | "write" >> beam.Map(write)
+        | "write" >> beam.Map(WriteLost(files, stage.key, turn))
     )
 
 

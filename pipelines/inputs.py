@@ -120,10 +120,10 @@ def cut(files: Sequence[InputFile], range_size: int) -> list[Part]:
     return parts
 
 
-def identity(parts: Sequence[Part], source: str) -> str:
+def identity(files: Iterable[InputFile], source: str) -> str:
     """Identity of a source's input files, whatever the ranges they are cut into."""
-    files = sorted({(part.file, part.identity) for part in parts if part.source == source})
-    return hashlib.sha256(repr(files).encode()).hexdigest()
+    named = sorted((file.file, file.identity) for file in files if file.source == source)
+    return hashlib.sha256(repr(named).encode()).hexdigest()
 
 
 def freeze(output: str, files: Sequence[InputFile], range_size: int) -> list[Part]:

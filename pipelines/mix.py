@@ -221,24 +221,23 @@ def _pass(
     missing = [name for name in wanted if name not in rows]
     if missing:
         send = SendCopies(run.output, tuple(sources), turns, seed, count, frozenset(missing), dtype)
-        write = WriteShard(run.output, key, dtype)
-        elements = [(source.number, number) for source in sources for number in source.parts]
-
-        def build(pipeline: beam.Pipeline) -> None:
-            _ = (
-                pipeline
-                | beam.Create(elements)
-                | beam.Reshuffle()
-                | "send copies" >> beam.FlatMap(send).with_output_types(tuple[str, bytes])
-                | "by shard" >> beam.GroupByKey()
-                | "write shard" >> beam.Map(write)
-            )
-
-        run.execute(label, build)
+        run.execute(label, lambda pipeline: build(pipeline, send, key))
         for name in set(missing) - set(_committed(run, wanted, key)):  # no copy falls here, as the totals must confirm
-            write((name, []))
+            WriteShard(run.output, key, dtype)((name, []))
         rows = _committed(run, wanted, key)
     return rows
+
+
+def build(pipeline: beam.Pipeline, send: SendCopies, key: str) -> None:
+    """From token parts to the shards that `send` wants."""
+    _ = (
+        pipeline
+        | "token parts" >> beam.Create([(source.number, number) for source in send.sources for number in source.parts])
+        | beam.Reshuffle()
+        | "send copies" >> beam.FlatMap(send).with_output_types(tuple[str, bytes])
+        | "by shard" >> beam.GroupByKey()
+        | "write shard" >> beam.Map(WriteShard(send.output, key, send.dtype))
+    )
 
 
 def _committed(run: Run, names: Sequence[str], key: str) -> dict[str, dict[str, Any]]:

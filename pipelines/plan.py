@@ -9,7 +9,7 @@ import inspect
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
@@ -26,6 +26,8 @@ PACKAGES = {
     "score": "models",
     "dedup": "curation.dedup",
 }
+# What a step's class must have; the others are called.
+_SHAPES = {"score": ("artifacts", "load", "writes"), "dedup": ("hashes", "units", "apply", "unit", "keep", "group_files")}
 # Version of what the stages do around the steps. Raise it when the same recipe would give other bytes.
 RULES = 1
 
@@ -50,7 +52,7 @@ class Stage:
     source: str
     name: str
     kind: str
-    key: str
+    key: str = ""
     steps: tuple[BoundStep, ...] = ()
     upstream: str = ""  # name of the stage whose kept documents are read
     verdicts: str = ""  # name of the stage whose verdicts are applied
@@ -62,6 +64,8 @@ def resolve(spec: StepSpec, where: str) -> BoundStep:
     """The step object of a recipe line. Raises RecipeError for a name or an option that does not exist."""
     if ":" in spec.name:
         module_name, _, class_name = spec.name.partition(":")
+        if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", spec.name):
+            raise RecipeError(f'{where}: a step of your own is named "package.module:Class", not {spec.name!r}')
     else:
         if not re.fullmatch("[a-z][a-z0-9_]*", spec.name):
             raise RecipeError(f"{where}: {spec.name!r} is not the name of a step")
@@ -70,11 +74,11 @@ def resolve(spec: StepSpec, where: str) -> BoundStep:
         if find_spec(module_name) is None:
             raise RecipeError(f"{where}: there is no {spec.kind} {spec.name!r}{suggest(spec.name, available(spec.kind))}")
     try:
-        cls = getattr(importlib.import_module(module_name), class_name)
+        cls = getattr(importlib.import_module(module_name), class_name, None)
     except ModuleNotFoundError as error:
         raise RecipeError(f"{where}: {spec.name} needs the module {error.name}, which is not installed") from None
-    except AttributeError:
-        raise RecipeError(f"{where}: {module_name} has no class {class_name}, so it is not a {spec.kind}") from None
+    if not (isinstance(cls, type) and is_dataclass(cls) and set(_SHAPES.get(spec.kind, ["__call__"])) <= set(dir(cls))):
+        raise RecipeError(f"{where}: {module_name} has no dataclass {class_name} that is a step, so it is not a {spec.kind}")
     return BoundStep(spec.kind, spec.name, section(cls, spec.options, f"{where} ({spec.kind} {spec.name})"))
 
 
@@ -82,10 +86,12 @@ def available(kind: str) -> list[str]:
     return [module.name for module in iter_modules(importlib.import_module(PACKAGES[kind]).__path__)]
 
 
-def compile_source(
-    recipe: Recipe, source: str, inputs: str, models: Path
-) -> list[Stage]:
-    """The stages of one source, in order. `inputs` is the identity of its files; `models` holds the artifacts."""
+def compile_source(recipe: Recipe, source: str, inputs: str, models: Path, until: str | None = None) -> list[Stage]:
+    """The stages of one source, in order, the last one being `until`.
+
+    `inputs` is the identity of its files; `models` holds the artifacts. Raises RecipeError, and ModelError for an
+    artifact that one of these stages needs.
+    """
     if source not in recipe.sources:
         raise RecipeError(f"recipe {recipe.name} has no [sources.{source}]; it has {', '.join(recipe.sources)}")
     bound = [
@@ -93,24 +99,39 @@ def compile_source(
         for number, spec in enumerate(recipe.sources[source], 1)
     ]
     _check_reads(recipe.name, source, bound)
+    drafts = _drafts(source, *_segments(bound))
+    names = [stage.name for stage in drafts]
+    if until is not None and until not in names:
+        raise RecipeError(f"recipe {recipe.name} has no stage {until!r} for {source}; it has {', '.join(names)}")
     history: list[Any] = [RULES, source, inputs]
+    stages = []
+    for stage in drafts[: names.index(until) + 1 if until else None]:
+        decides = [stage.applies] if stage.kind == "claims" and stage.applies else stage.steps
+        history.append([stage.kind, *[_identity(step, models) for step in decides]])
+        stages.append(replace(stage, key=hashlib.sha256(json.dumps(history, sort_keys=True).encode()).hexdigest()))
+    return stages
 
-    def key(steps: Sequence[BoundStep], what: str) -> str:
-        history.append([what, *[_identity(step, models) for step in steps]])
-        return hashlib.sha256(json.dumps(history, sort_keys=True).encode()).hexdigest()
 
-    segments, dedups = _segments(bound)
-    first, following = segments[0], dedups[0] if dedups else None
-    stages = [Stage(source, "documents", "documents", key(first, "documents"), tuple(first), claims=following)]
-    names = {"documents"}
+def _drafts(source: str, segments: Sequence[Sequence[BoundStep]], dedups: Sequence[BoundStep]) -> list[Stage]:
+    """The stages without their keys."""
+    following = [*dedups, None]
+    stages = [Stage(source, "documents", "documents", steps=tuple(segments[0]), claims=following[0])]
     for number, (dedup, segment) in enumerate(zip(dedups, segments[1:], strict=True)):
-        suffix = "" if dedup.label not in names else f"-{number + 1}"
-        names.add(dedup.label)
-        before, verdicts, after = stages[-1].name, f"{dedup.label}{suffix}", f"after-{dedup.label}{suffix}"
-        following = dedups[number + 1] if number + 1 < len(dedups) else None
-        stages.append(Stage(source, verdicts, "claims", key([dedup], "claims"), upstream=before, applies=dedup))
+        before = stages[-1].name
+        taken = any(stage.name == dedup.label for stage in stages)
+        verdicts = f"{dedup.label}-{number + 1}" if taken else dedup.label
+        stages.append(Stage(source, verdicts, "claims", upstream=before, applies=dedup))
         stages.append(
-            Stage(source, after, "survivors", key(segment, "survivors"), tuple(segment), before, verdicts, dedup, following)
+            Stage(
+                source,
+                f"after-{verdicts}",
+                "survivors",
+                steps=tuple(segment),
+                upstream=before,
+                verdicts=verdicts,
+                applies=dedup,
+                claims=following[number + 1],
+            )
         )
     return stages
 

@@ -14,20 +14,22 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from curation import recipe as recipes
-from curation.errors import InputError, UserError, exit_on_user_error
+from curation.errors import CommandLine, InputError, UserError, exit_on_user_error
 from curation.token_shard import token_dtype
 from pipelines import curate, dataset, dedup, inputs, remote, report, runner, storage, tokens
 from pipelines.inputs import Part
 from pipelines.mix import Source, run_mix
 from pipelines.plan import Stage, artifacts, compile_source
 from pipelines.read import check_tiling
+from pipelines.rehearse import rehearse
 from pipelines.stages import Result, Run, ledger_rows, part_name
 
 
-def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(prog="pipelines.run", description="Turn crawl files into token shards.", allow_abbrev=False)
+def parser() -> CommandLine:
+    result = CommandLine(prog="pipelines.run", description="Turn crawl files into token shards.")
     result.add_argument("--recipe", default="tiny", help="a bundled recipe's name, or a .toml file")
     result.add_argument(
         "--input", action="append", default=[], metavar="[SOURCE=]PATTERN", help="files, folders or globs; local, https, gs, s3"
@@ -38,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--models", default="models-local", help="folder of model artifacts")
     result.add_argument("--tokenizer", default="", help="a SentencePiece model; without one, it is trained on the kept text")
     result.add_argument("--output", required=True, help="folder of the run; the same one continues it")
+    result.add_argument("--until", metavar="STAGE", help="stop after this stage of each source, such as documents")
     result.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="local worker processes")
     result.add_argument("--memory", type=_size, default=_size("4GiB"), help="what a shuffle may hold, such as 4GiB")
     result.add_argument("--range-size", type=_size, default=inputs.RANGE_SIZE, help="largest part, such as 128MiB")
@@ -59,58 +62,74 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.workers < 1:
         raise UserError("--workers is at least 1")
     runner.OWN_OPTIONS[:] = [option for action in parser()._actions for option in action.option_strings]
-    options = runner.beam_options(rest, arguments.workers)
+    flags = runner.beam_flags(rest, arguments.workers)
     if storage.is_local(arguments.output):
         arguments.output = os.path.abspath(arguments.output)
     with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
         tempfile.tempdir = os.environ["TMPDIR"] = folder  # Beam leaves files behind in it
         try:
-            return execute(arguments, runner.executor(options))
+            return execute(arguments, runner.executor(flags), runner.is_dry_run(flags))
         finally:
             tempfile.tempdir = None
             os.environ.pop("TMPDIR")
 
 
-def execute(arguments: argparse.Namespace, run_pipeline: runner.Execute) -> int:
-    """The whole run, given what runs one pipeline."""
+def execute(arguments: argparse.Namespace, run_pipeline: runner.Execute, rehearsing: bool = False) -> int:
+    """The whole run, given what runs one pipeline; or only a rehearsal of it."""
     started = time.monotonic()
     recipe = recipes.load(arguments.recipe)
-    models = Path(arguments.models)
-    run = Run(arguments.output, str(models.absolute()), run_pipeline, arguments.memory, not arguments.quiet)
-    declared = inputs.find(_declared(arguments))
-    for source in {file.source for file in declared}:  # a recipe that cannot run stops here, before anything is written
-        for stage in compile_source(recipe, source, "", models):
-            artifacts(stage, models)
+    models = Path(arguments.models).absolute()
+    run = Run(arguments.output, str(models), run_pipeline, arguments.memory, not arguments.quiet)
+    files = inputs.find(_declared(arguments))
     if arguments.tokenizer and not storage.exists(arguments.tokenizer):
         raise InputError(f"no tokenizer file {arguments.tokenizer}")
-    parts = inputs.freeze(run.output, declared, arguments.range_size)
-    results: list[Result] = []
-    kept: dict[str, Stage] = {}
-    by_source = {name: [part for part in parts if part.source == name] for name in sorted({p.source for p in parts})}
-    for source, mine in by_source.items():
-        stages = compile_source(recipe, source, inputs.identity(parts, source), models)
+    sources = sorted({file.source for file in files})
+    plan = {s: compile_source(recipe, s, inputs.identity(files, s), models, arguments.until) for s in sources}
+    for stages in plan.values():  # a run that cannot end stops here, before anything is written
         for stage in stages:
-            results.append(_stage(run, stage, stages, mine))
+            artifacts(stage, models)
+    parts = inputs.cut(files, arguments.range_size) if rehearsing else inputs.freeze(run.output, files, arguments.range_size)
+    by_source = {source: [part for part in parts if part.source == source] for source in sources}
+    if rehearsing:
+        print("dry run, nothing was submitted; accepted:", *rehearse(run, plan, by_source), sep="\n  ")
+        return 0
+    results: list[Result] = []
+    for source, stages in plan.items():
+        for stage in stages:
+            results.append(_stage(run, stage, stages, by_source[source]))
             if stage.kind == "documents":
-                _check_reading(run, stage, mine, results[-1], arguments.max_failed_fraction)
-        kept[source] = stages[-1]
-    documents = [(part, f"{source}/{kept[source].name}", kept[source].key) for source, mine in by_source.items() for part in mine]
-    tokenizer = tokens.ensure_tokenizer(run, arguments.tokenizer, recipe.tokenizer, documents)
-    for source, mine in by_source.items():
-        stage = kept[source]
-        results.append(tokens.run_stage(run, source, mine, stage.name, stage.key, tokenizer, recipe.heldout.fraction))
-    sources = [_source(number, name, by_source[name], result) for number, (name, result) in enumerate(zip(by_source, results[-len(by_source) :], strict=True))]
-    loaded = tokens.load_tokenizer(tokenizer, "")
-    mixed = run_mix(run, recipe.mixture, recipe.shards.tokens, sources, token_dtype(loaded.vocabulary))
-    results.append(mixed)
-    manifest = dataset.write_manifest(run, recipe, loaded, tokenizer, mixed, results)
+                _check_reading(run, stage, by_source[source], results[-1], arguments.max_failed_fraction)
+    if arguments.until:
+        print(report.funnel(results))
+        return 0
+    manifest = _dataset(run, recipe, arguments.tokenizer, {s: stages[-1] for s, stages in plan.items()}, by_source, results)
     storage.write_json(storage.join(run.output, "ledger.json"), [result.to_json() for result in results])
     print(report.funnel(results))
     print(dataset.describe(manifest))
     if slow := report.slowest(results):
         print(f"\nslowest steps, over all workers:\n{slow}")
-    print(f"\n{time.monotonic() - started:.0f} s; shards in {storage.join(run.output, 'shards')}, every stage's books in {storage.join(run.output, 'ledger.json')}")
+    print(f"\n{time.monotonic() - started:.0f} s")
+    print(f"shards:  {storage.join(run.output, 'shards')}")
+    print(f"books:   {storage.join(run.output, 'ledger.json')}; what was dropped or failed, and why, lies beside each stage")
     return 0
+
+
+def _dataset(
+    run: Run, recipe: recipes.Recipe, tokenizer: str, last: dict[str, Stage], parts: dict[str, list[Part]], results: list[Result]
+) -> dict[str, Any]:
+    """Tokenize what was kept, mix it, and write the manifest. Adds its stages to the results."""
+    kept = [(part, f"{source}/{stage.name}", stage.key) for source, stage in last.items() for part in parts[source]]
+    path = tokens.ensure_tokenizer(run, tokenizer, recipe.tokenizer, kept)
+    loaded = tokens.load_tokenizer(path, tokens.file_hash(path))
+    tokenized = {
+        source: tokens.run_stage(run, source, parts[source], stage.name, stage.key, path, recipe.heldout.fraction)
+        for source, stage in last.items()
+    }
+    results.extend(tokenized.values())
+    sources = [_source(number, name, parts[name], result) for number, (name, result) in enumerate(tokenized.items())]
+    mixed = run_mix(run, recipe.mixture, recipe.shards.tokens, sources, token_dtype(loaded.vocabulary))
+    results.append(mixed)
+    return dataset.write_manifest(run, recipe, loaded, path, mixed, results)
 
 
 def _declared(arguments: argparse.Namespace) -> list[str]:

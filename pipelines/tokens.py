@@ -62,6 +62,10 @@ def _bytes_of(path: str) -> int:
     return sum(len(document.text.encode()) for document in read_documents(path))
 
 
+def file_hash(path: str) -> str:
+    return hashlib.sha256(storage.read_bytes(path)).hexdigest()
+
+
 def is_heldout(text: str, fraction: float) -> bool:
     """By the hash of the content, case and white space aside: the same text is on the same side in every source and run."""
     digest = hashlib.blake2b(" ".join(text.lower().split()).encode(), digest_size=8).digest()
@@ -70,7 +74,7 @@ def is_heldout(text: str, fraction: float) -> bool:
 
 def run_stage(run: Run, source: str, parts: Sequence[Part], upstream: str, upstream_key: str, tokenizer: str, fraction: float) -> Result:
     """Tokenize a source's kept documents."""
-    identity = hashlib.sha256(storage.read_bytes(tokenizer)).hexdigest()
+    identity = file_hash(tokenizer)
     key = hashlib.sha256(repr(("tokens 1", upstream_key, identity, fraction)).encode()).hexdigest()
     work = TokenizePart(run.output, source, upstream, tokenizer, identity, fraction, key)
     return over_parts(run, f"{source}/tokens", key, work, [part.number for part in parts])

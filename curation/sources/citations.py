@@ -61,6 +61,8 @@ def links(wikitext: str) -> list[str]:
 def _cited(link: str) -> str:
     """The page that a link means; "" when it is none that can be fetched, or a sister project's."""
     url = _trimmed(unescape(link))
+    if url.startswith("//"):
+        url = f"http:{url}"
     for _ in range(3):  # archives of archives
         if match := _ARCHIVED.match(url):
             url = match["url"]
@@ -68,8 +70,6 @@ def _cited(link: str) -> str:
             url = re.sub(r"(?i)^(https?):/+", r"\1://", url)
         elif match := _WEBCITE.match(url):
             url = unquote(match["url"])
-    if url.startswith("//"):
-        url = f"http:{url}"
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:

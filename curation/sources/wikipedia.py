@@ -188,7 +188,9 @@ def _segments(stream: BinaryIO) -> Iterator[bytes | DataError]:
 def _decoded(stream: BinaryIO) -> Iterator[bytes]:
     """The XML in UTF-8, decompressed when it is bz2. Raises DataError where it breaks off."""
     chunks = _decompressed(stream)
-    first = next(chunks, b"")
+    first = b""
+    while len(first) < len(codecs.BOM_UTF16) and (more := next(chunks, b"")):
+        first += more
     if first[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         yield first
         yield from chunks
@@ -204,7 +206,9 @@ def _decoded(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _decompressed(stream: BinaryIO) -> Iterator[bytes]:
-    data = stream.read(_CHUNK)
+    data = b""
+    while len(data) < 3 and (more := stream.read(_CHUNK)):
+        data += more
     if data[:3] != b"BZh":
         while data:
             yield data

@@ -26,7 +26,7 @@ def _table(names: str) -> frozenset[str]:
     return frozenset(name.strip() for line in names.splitlines() for name in line.split("/") if name.strip())
 
 
-# Local names of the File, Media and Category namespaces in the 20 languages of LLaMA's Wikipedia, English ones valid in all.
+# Local names of the File, Media and Category namespaces in the 20 languages of LLaMA's Wikipedia; English is known to all.
 _UNSEEN_NAMESPACES = _table("""
     file/image/media/category/файл/картинка/медия/категория/fitxer/imatge/categoria/soubor/média/kategorie/fil/billede
     kategori/datei/bild/kategorie/archivo/imagen/categoría/fichier/catégorie/datoteka/slika/kategorija/fájl/kép/kategória
@@ -34,8 +34,8 @@ _UNSEEN_NAMESPACES = _table("""
     изображение/датотека/слика/категорија/зображення/категорія
     """)
 
-# Sections of links, notes and citations, by their usual heading in the same 20 languages. Only at the top level: further
-# down, "Literature" is a part of the article.
+# Sections of links, notes and citations, by their usual heading in the same 20 languages. Only at the top level:
+# further down, "Literature" is a part of the article.
 _UNREAD_SECTIONS = _table("""
     see also/references/notes/footnotes/citations/external links/further reading/sources/notes and references
     references and notes/references and further reading/external links and references
@@ -80,8 +80,8 @@ _DISAMBIGUATIONS = _table("""
     letter disambiguation/letter–number combination disambiguation/species latin name disambiguation
     пояснение/desambiguació/rozcestník/flertydig/begriffsklärung/desambiguación/homonymie/homonymie de personnes
     homonymie de clubs sportifs/patronymie/razdvojba/egyért/egyértelműsítő lap/disambigua/dp/dpintro/ujednoznacznienie
-    desambiguação/dezambiguizare/неоднозначность/список однофамильцев/razločitev/вишезначна одредница/višeznačna odrednica
-    förgrening/gren/grensida/багатозначність/неоднозначність
+    desambiguação/dezambiguizare/неоднозначность/список однофамильцев/razločitev/вишезначна одредница
+    višeznačna odrednica/förgrening/gren/grensida/багатозначність/неоднозначність
     """)
 
 _CALL = re.compile(r"\{\{\s*([^{}|<>\n\[\]#]+)")
@@ -96,16 +96,18 @@ _STRAY_TABLE = re.compile(r"\{?\||!\s|![^!]*(?:!!|\||scope=)")
 # What the parser leaves as text because its braces or brackets do not match. A backslash or a dollar means LaTeX.
 _STRAY_CALL = re.compile(r"\{\{\s*[^\W\d][^{}$\\]*\|[^{}$\\]*(?:\}\}|$)|\[\[[^\W\d]+:[^\[\]]*(?:\]\]|$)")
 
+# Quantifiers are bounded: a line of a million semicolons must not take a million squared steps.
+_HOLES = re.compile(rf"{_HOLE}(?: ?{_HOLE})+")
 _HOLE_IN_BRACKETS = re.compile(
-    rf"[(\[（][ ;,:/–—-]*{_HOLE}[ {_HOLE};,:/–—-]*[)\]）]|([\"'«“„])[ ]*{_HOLE}+[ ]*[\"'»”“]"
+    rf"[(\[（][ ;,:/–—-]{{0,9}}{_HOLE}[ {_HOLE};,:/–—-]{{0,30}}[)\]）]|[\"'«“„] ?{_HOLE} ?[\"'»”“]"
 )
-_HOLE_AFTER_OPENING = re.compile(rf"([(\[（]) *{_HOLE}[ {_HOLE};,:]*")
-_HOLE_BEFORE_CLOSING = re.compile(rf"[ ;,:]*{_HOLE}[ {_HOLE};,:]*([)\]）])")
-_HOLE_BETWEEN = re.compile(rf"([;,:]) *{_HOLE}[ {_HOLE}]*[;,:](?:[ {_HOLE}]*{_HOLE}[ {_HOLE}]*[;,:])*")
-_HOLE_BEFORE_STOP = re.compile(rf"[,;:]? *{_HOLE}[ {_HOLE}]*([.!?](?!\w))")
-_HOLE_BEFORE_COMMA = re.compile(rf" *{_HOLE}[ {_HOLE}]*([,;:])")
-_HOLE_FIRST = re.compile(rf"^[ {_HOLE}]*{_HOLE}[ {_HOLE}]*[,;:.)]+(?![.\w])")
-_HOLE_RUN = re.compile(rf" *{_HOLE}[ {_HOLE}]*")
+_HOLE_AFTER_OPENING = re.compile(rf"([(\[（]) ?{_HOLE}[ {_HOLE};,:]{{0,30}}")
+_HOLE_BEFORE_CLOSING = re.compile(rf"[ ;,:]{{0,9}}{_HOLE}[ {_HOLE};,:]{{0,30}}([)\]）])")
+_HOLE_FIRST = re.compile(rf"^ ?{_HOLE} ?[,;:.)]+(?![.\w])")
+_HOLE_BETWEEN = re.compile(rf"([;,:]) ?{_HOLE} ?[;,:](?: ?{_HOLE} ?[;,:])*")
+_HOLE_BEFORE_STOP = re.compile(rf"[,;:]? ?{_HOLE} ?([.!?](?!\w))")
+_HOLE_BEFORE_COMMA = re.compile(rf" ?{_HOLE} ?([,;:])")
+_HOLE_ALONE = re.compile(rf" ?{_HOLE} ?")
 _SPACES = re.compile(r"[ \t\r\f\v\u00a0\u2000-\u200a\u202f]+")
 
 
@@ -120,7 +122,7 @@ def plain_text(wikitext: str) -> str:
 
 
 def is_disambiguation(wikitext: str) -> str | None:
-    """The template (or `__DISAMBIG__`) by which the page says that it only tells meanings apart; None for an article."""
+    """The template (or `__DISAMBIG__`) by which a page says that it only tells meanings apart; None for an article."""
     for match in _CALL.finditer(wikitext):
         name = " ".join(match.group(1).replace("_", " ").split()).lower()
         if name in _DISAMBIGUATIONS:
@@ -258,49 +260,20 @@ def _after(prefix: str) -> Callable[[list[str]], str]:
     return lambda arguments: f"{prefix}{arguments[0]}" if arguments and arguments[0] else ""
 
 
+_AS_WRITTEN = _table("""
+    nowrap/nobr/small/smaller/big/larger/sc/smallcaps/vanchor/visible anchor/em/strong/mvar/math/var/code/mono/abbr
+    tooltip/keypress/nihongo/ill/interlanguage link/flag/flagcountry/val/nts/not a typo/proper name
+    """)
 _WORDS: dict[str, Callable[[list[str]], str]] = {
-    **dict.fromkeys(("lang", "transl", "transliteration"), _last),
-    **dict.fromkeys(
-        (
-            *(
-                "nowrap",
-                "nobr",
-                "small",
-                "smaller",
-                "big",
-                "larger",
-                "sc",
-                "smallcaps",
-                "vanchor",
-                "visible anchor",
-                "em",
-            ),
-            *("strong", "mvar", "math", "var", "code", "mono", "abbr", "tooltip", "keypress", "nihongo", "ill", "flag"),
-            *(
-                "interlanguage link",
-                "flagcountry",
-                "val",
-                "ipa",
-                "ipalink",
-                "ipablink",
-                "ipa link",
-                "nts",
-                "not a typo",
-                "sic",
-                "proper name",
-                "ship",
-                "langx",
-            ),
-        ),
-        _first,
-    ),
+    **dict.fromkeys(("lang", "transl", "transliteration", "ipa", "ipalink", "ipablink", "ipa link"), _last),
+    **dict.fromkeys(_AS_WRITTEN, _first),
     "langx": _second,
     **dict.fromkeys(("quote", "blockquote", "quotation", "cquote", "quote box"), _quotation),
     **dict.fromkeys(("convert", "cvt"), _convert),
     **dict.fromkeys(("frac", "sfrac", "fraction"), _fraction),
     **dict.fromkeys(("circa", "c.", "ca."), _after("c. ")),
     "as of": _after("As of "),
-    "angbr": lambda arguments: f"⟨{arguments[0]}⟩" if arguments else "",
+    **dict.fromkeys(("angbr", "vr"), lambda arguments: f"⟨{arguments[0]}⟩" if arguments else ""),
     "chem": "".join,
     **dict.fromkeys(("nbsp", "spaces", "space", "thinsp", "nnbsp"), _constant(" ")),
     **dict.fromkeys(("ndash", "–", "en dash"), _constant("–")),
@@ -340,17 +313,20 @@ def _tidy(line: str) -> str:
     line = _STRAY_CALL.sub(_HOLE, _SWITCH.sub(_HOLE, _STRAY_TAG.sub(_HOLE, line)))
     line = _SPACES.sub(" ", line.replace(_HEADING, "")).lstrip(" :;*")
     if _HOLE in line:
+        # "a {{x}} b" keeps one space; "a{{x}}{{y}} b" too.
+        line = _HOLES.sub(lambda run: f" {_HOLE} " if " " in run.group() else _HOLE, line)
         for _ in range(4):  # brackets nest
             line, replaced = _HOLE_IN_BRACKETS.subn(_HOLE, line)
             if not replaced:
                 break
         line = _HOLE_AFTER_OPENING.sub(r"\1", line)
         line = _HOLE_BEFORE_CLOSING.sub(r"\1", line)
-        line = _HOLE_FIRST.sub("", line)
+        line = _HOLE_FIRST.sub("", _SPACES.sub(" ", line))
         line = _HOLE_BETWEEN.sub(rf"\1{_HOLE}", line)
         line = _HOLE_BEFORE_STOP.sub(r"\1", line)
         line = _HOLE_BEFORE_COMMA.sub(r"\1", line)
-        line = _HOLE_RUN.sub(lambda hole: " " if " " in hole.group() else "", line)
+        line = _HOLE_ALONE.sub(lambda hole: " " if " " in hole.group() else "", line)
+        line = _SPACES.sub(" ", line)
     line = line.replace("'''", "").replace("''", "").strip()
     # A line of nothing but punctuation is what removed templates leave of a list item.
     return line if any(character.isalpha() or character.isdecimal() for character in line) else ""

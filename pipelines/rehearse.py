@@ -1,0 +1,45 @@
+"""A dry run: every pipeline of a run, built and handed to the runner, with nothing processed.
+
+With `--runner=DataflowRunner --dry_run` it proves that each graph is accepted, typed and pickled. Numbers that later
+stages would learn from earlier ones (passes, shards) are the smallest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pipelines import curate, dedup, mix
+from pipelines.inputs import Part
+from pipelines.mix import SendCopies, Source, Turns
+from pipelines.plan import Stage
+from pipelines.stages import EachPart, Run
+from pipelines.tokens import TokenizePart
+
+
+def rehearse(run: Run, plan: Mapping[str, Sequence[Stage]], parts: Mapping[str, Sequence[Part]]) -> list[str]:
+    """Hand over every pipeline; the names of those that were accepted."""
+    accepted: list[str] = []
+
+    def hand_over(name: str, build: object) -> None:
+        run.execute(name, build)  # type: ignore[arg-type]
+        accepted.append(name)
+
+    for source, stages in plan.items():
+        numbers = [part.number for part in parts[source]]
+        for stage in stages:
+            name = f"{source}/{stage.name}"
+            if stage.kind == "claims":
+                hand_over(name, lambda pipeline, stage=stage: dedup.build(pipeline, run, stage, numbers, 0, 1, 8))
+            else:
+                work = curate.ProcessPart(run.output, run.models, stage)
+                hand_over(name, lambda pipeline, work=work: pipeline | EachPart(work, numbers))
+        last = stages[-1]
+        tokenize = TokenizePart(run.output, source, last.name, "tokenizer.model", "", 0.0, last.key)
+        hand_over(f"{source}/tokens", lambda pipeline, work=tokenize: pipeline | EachPart(work, numbers))
+    sources = tuple(
+        Source(number, name, tuple(part.number for part in parts[name]), "", 0, 0, 0, 0) for number, name in enumerate(plan)
+    )
+    turns = {source.name: Turns(1, 0, 0, 0) for source in sources}
+    send = SendCopies(run.output, sources, turns, 0, 1, frozenset(["shard-00000"]), "uint16")
+    hand_over("shards", lambda pipeline: mix.build(pipeline, send, ""))
+    return accepted

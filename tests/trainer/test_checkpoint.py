@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from curation.errors import InputError, ModelError
+from curation.token_shard import Dataset
+from trainer import checkpoint
+from trainer.config import Config, load
+from trainer.model import Llama, build, token_losses
+from trainer.optim import adamw
+
+CPU = torch.device("cpu")
+SMALL = ["dim=16", "layers=1", "heads=2", "kv_heads=1", "ffn=24", "context=16", "vocabulary=512"]
+CONFIG = load("tiny", [f"model.{setting}" for setting in SMALL])
+
+
+def trained(steps: int, seed: int = 0) -> tuple[Llama, torch.optim.Optimizer]:
+    model = build(CONFIG.model, CPU)
+    model.initialise(seed)
+    optimiser = adamw(model, CONFIG.optimiser)
+    for step in range(steps):
+        advance(model, optimiser, step)
+    return model, optimiser
+
+
+def advance(model: Llama, optimiser: torch.optim.Optimizer, step: int) -> None:
+    windows = torch.randint(0, 512, (2, 9), generator=torch.Generator().manual_seed(step))
+    token_losses(model, windows).mean().backward()
+    optimiser.step()
+    optimiser.zero_grad()
+
+
+@pytest.fixture
+def dataset(corpus: Path) -> Dataset:
+    return Dataset.open(corpus)
+
+
+@pytest.fixture
+def out(tmp_path: Path, dataset: Dataset) -> Path:
+    """A run with checkpoints at steps 1, 2 and 3, of which two are kept."""
+    model, optimiser = trained(0)
+    for step in range(3):
+        advance(model, optimiser, step)
+        checkpoint.save(tmp_path, model, optimiser, step + 1, 8 * (step + 1), dataset, CONFIG)
+    return tmp_path
+
+
+def test_the_newest_two_are_kept_and_the_newest_is_found(out: Path, dataset: Dataset) -> None:
+    assert sorted(p.name for p in out.iterdir()) == ["checkpoint-0000002", "checkpoint-0000003"]
+    found = checkpoint.latest(out)
+    assert found is not None
+    assert (found.step, found.g, found.dataset_id, found.config) == (3, 24, dataset.id, CONFIG)
+    assert checkpoint.find(out) == checkpoint.find(out / "checkpoint-0000003") == found
+    assert found.tokenizer_file.read_bytes() == (dataset.directory / "tokenizer.model").read_bytes()
+
+
+def test_restored_training_goes_on_to_the_same_bits(out: Path) -> None:
+    straight, _ = trained(5)
+    model, optimiser = trained(1, seed=7)  # something else, to be overwritten whole
+    found = checkpoint.latest(out)
+    assert found is not None
+    checkpoint.restore(found, model, optimiser)
+    for step in (3, 4):
+        advance(model, optimiser, step)
+    for (name, one), other in zip(straight.named_parameters(), model.parameters(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def test_random_generators_are_restored(out: Path, dataset: Dataset) -> None:
+    model, optimiser = trained(1)
+    torch.manual_seed(5)
+    path = checkpoint.save(out, model, optimiser, 9, 9, dataset, CONFIG)
+    expected = torch.rand(3)
+    checkpoint.restore(checkpoint.read(path), model, optimiser)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimiser.safetensors", "checkpoint.json", "tokenizer.model"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "lose"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    out: Path, name: str, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = out / "checkpoint-0000003" / name
+    content = path.read_bytes()
+    if damage == "lose":
+        path.unlink()
+    else:
+        path.write_bytes(content[: len(content) // 2] if damage == "cut" else bytes([content[0] ^ 1]) + content[1:])
+    found = checkpoint.latest(out)
+    assert found is not None
+    assert found.step == 2
+    assert "passed over: " in capsys.readouterr().err
+
+
+def test_a_half_written_checkpoint_is_ignored_and_swept(out: Path) -> None:
+    half = out / ".checkpoint-0000004.123.tmp"
+    shutil.copytree(out / "checkpoint-0000003", half)
+    found = checkpoint.latest(out)
+    assert found is not None
+    assert found.step == 3
+    checkpoint.sweep(out)
+    assert not half.exists()
+
+
+def test_a_save_that_dies_before_the_rename_leaves_the_last_good_one(
+    out: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "replace", die)
+    with pytest.raises(OSError, match="no space"):
+        checkpoint.save(out, *trained(4), 4, 32, dataset, CONFIG)
+    monkeypatch.undo()
+    assert checkpoint.find(out).step == 3
+
+
+def test_a_damaged_checkpoint_of_the_same_step_is_replaced(out: Path, dataset: Dataset) -> None:
+    (out / "checkpoint-0000003" / "model.safetensors").unlink()
+    checkpoint.save(out, *trained(3), 3, 24, dataset, CONFIG)
+    assert checkpoint.find(out).step == 3
+
+
+def test_what_cannot_be_read_is_said_in_one_line(out: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no checkpoint and holds none"):
+        checkpoint.find(tmp_path / "nowhere")
+    path = out / "checkpoint-0000003" / "checkpoint.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+    with pytest.raises(ModelError, match="format 99"):
+        checkpoint.find(path.parent)
+
+
+def test_a_loaded_model_is_the_saved_one(out: Path) -> None:
+    model, _ = trained(3)
+    loaded = checkpoint.load_model(checkpoint.find(out), CPU)
+    assert not loaded.training
+    tokens = torch.arange(10)[None]
+    assert torch.equal(loaded(tokens), model(tokens))
+
+
+def test_a_tokenizer_that_is_not_the_manifests_is_refused(dataset: Dataset) -> None:
+    wrong = {**dataset.manifest, "tokenizer": {**dataset.manifest["tokenizer"], "sha256": "0" * 64}}
+    with pytest.raises(ModelError, match="not the tokenizer that the manifest describes"):
+        checkpoint.tokenizer_of(Dataset(dataset.directory, wrong))
+
+
+def test_the_configuration_is_stored_whole(out: Path) -> None:
+    stored = json.loads((out / "checkpoint-0000003" / "checkpoint.json").read_text())["config"]
+    assert stored == CONFIG.to_dict()
+    assert isinstance(CONFIG, Config)

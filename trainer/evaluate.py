@@ -1,0 +1,177 @@
+"""Held-out bits per byte, per source: comparable between models, tokenizers and the unigram baseline.
+
+    python -m trainer.evaluate --data DATASET --checkpoint RUN
+
+A held-out document is [BOS] t1 … tn [EOS]. Predicted are t1 … tn and EOS, each exactly once; BOS is given and is never
+predicted. Counted are the UTF-8 bytes of the document's text, as the shard's .nbytes says; EOS has no bytes, its bits
+count. Each document is read alone, in stretches of T tokens that begin anew: the first token of a stretch has one token
+before it. Bits per byte of several documents is the sum of bits over the sum of bytes, never a mean of ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from curation.errors import InputError, UserError, exit_on_user_error
+from curation.token_shard import Dataset
+from trainer import checkpoint
+from trainer.device import DEVICES, autocast, pick
+from trainer.model import token_losses
+
+_BATCH = 16_384  # tokens that go through the model at once
+_FITTED = 1 << 30  # training tokens that the unigram is fitted on, at most
+_IGNORED = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What predicting the held-out documents of one source cost. `tokens` counts predictions."""
+
+    source: str
+    documents: int
+    tokens: int
+    bytes: int
+    bits: float
+
+    @property
+    def bits_per_byte(self) -> float:
+        return self.bits / self.bytes if self.bytes else math.nan
+
+
+def total(scores: Sequence[Score]) -> Score:
+    """All sources together: sums of documents, tokens, bytes and bits."""
+    sums = [sum(getattr(score, name) for score in scores) for name in ("documents", "tokens", "bytes", "bits")]
+    return Score("all", *sums)
+
+
+def heldout(dataset: Dataset, limit: int | None = None) -> Iterator[tuple[int, np.ndarray, int]]:
+    """(source id, tokens with BOS and EOS, UTF-8 bytes) of each held-out document.
+
+    With a limit, the documents of each source until their tokens pass it: the same ones each time.
+    """
+    seen: dict[int, int] = {}
+    for shard in dataset.heldout():
+        for tokens, source, nbytes in zip(shard.documents(), shard.sources, shard.nbytes, strict=True):
+            if limit is None or seen.get(int(source), 0) < limit:
+                seen[int(source)] = seen.get(int(source), 0) + len(tokens)
+                yield int(source), tokens, int(nbytes)
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, dataset: Dataset, length: int, device: torch.device, limit: int | None = None
+) -> list[Score]:
+    """The model's score on each source that has held-out documents, in the order of the manifest. `length` is T."""
+    was_training = model.training
+    model.eval()
+    documents = list(heldout(dataset, limit))
+    stretches = [
+        (len(piece), source, piece)
+        for source, tokens, _ in documents
+        for start in range(0, len(tokens) - 1, length)
+        if len(piece := tokens[start : start + length + 1]) > 1
+    ]
+    stretches.sort(key=lambda stretch: stretch[0])  # like lengths together: little padding, and a stable order
+    nats = np.zeros(len(dataset.sources))
+    rows = max(1, _BATCH // length)
+    for first in range(0, len(stretches), rows):
+        batch = stretches[first : first + rows]
+        windows = np.full((len(batch), batch[-1][0]), _IGNORED, dtype=np.int64)
+        for row, (size, _, piece) in zip(windows, batch, strict=True):
+            row[:size] = piece
+        with autocast(device):
+            losses = token_losses(model, torch.from_numpy(windows).to(device))
+        np.add.at(nats, [source for _, source, _ in batch], losses.cpu().double().sum(dim=1).numpy())
+    model.train(was_training)
+    return _scores(dataset, documents, nats / math.log(2))
+
+
+def unigram(dataset: Dataset) -> np.ndarray:
+    """-log2 p of each token, add-one smoothed: float64 [vocabulary]. Fitted on all training tokens but BOS."""
+    tokenizer = dataset.manifest["tokenizer"]
+    counts = np.ones(tokenizer["vocabulary"], dtype=np.int64)
+    left = _FITTED
+    for shard in dataset.shards():
+        for start in range(0, min(left, len(shard.tokens)), 1 << 24):
+            piece = shard.tokens[start : min(start + (1 << 24), left)]
+            counts += np.bincount(piece, minlength=len(counts))
+        left = max(0, left - len(shard.tokens))
+    counts[tokenizer["bos"]] = 0
+    with np.errstate(divide="ignore"):
+        bits: np.ndarray = -np.log2(counts / counts.sum())
+    return bits
+
+
+def evaluate_unigram(bits: np.ndarray, dataset: Dataset, limit: int | None = None) -> list[Score]:
+    """The scores of `unigram` on the very tokens that `evaluate` predicts."""
+    documents = list(heldout(dataset, limit))
+    sums = np.zeros(len(dataset.sources))
+    for source, tokens, _ in documents:
+        sums[source] += bits[tokens[1:]].sum()
+    return _scores(dataset, documents, sums)
+
+
+def _scores(dataset: Dataset, documents: list[tuple[int, np.ndarray, int]], bits: np.ndarray) -> list[Score]:
+    scores = []
+    for source, name in enumerate(dataset.sources):
+        own = [(len(tokens) - 1, nbytes) for s, tokens, nbytes in documents if s == source]
+        if own:
+            scores.append(Score(name, len(own), sum(t for t, _ in own), sum(b for _, b in own), float(bits[source])))
+    return scores
+
+
+def to_log(scores: Sequence[Score]) -> dict[str, Any]:
+    return {score.source: {k: v for k, v in asdict(score).items() if k != "source"} for score in scores}
+
+
+def from_log(record: dict[str, Any]) -> list[Score]:
+    return [Score(source, **values) for source, values in record.items()]
+
+
+def table(columns: dict[str, Sequence[Score]]) -> str:
+    """Bits per byte as text: a row per source and one for all, a column per named list of scores."""
+    rows = [("source", "documents", "tokens", *columns)]
+    for scores in zip(*([*column, total(column)] for column in columns.values()), strict=True):
+        one = scores[0]
+        rows.append((one.source, f"{one.documents:,}", f"{one.tokens:,}", *(f"{s.bits_per_byte:.4f}" for s in scores)))
+    first, *rest = (max(len(row[i]) for row in rows) for i in range(len(rows[0])))
+    return "\n".join(
+        "  ".join([row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], rest, strict=True))])
+        for row in rows
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        "python -m trainer.evaluate", description="Held-out bits per byte.", allow_abbrev=False
+    )
+    parser.add_argument("--data", type=Path, required=True, help="dataset directory; its held-out part is read")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="a checkpoint, or a run's output directory")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    args = parser.parse_args(argv)
+    device = pick(args.device)
+    dataset = Dataset.open(args.data)
+    found = checkpoint.find(args.checkpoint)
+    if found.tokenizer["sha256"] != dataset.manifest["tokenizer"]["sha256"]:
+        raise UserError(f"{found.path} was trained with another tokenizer than that of {args.data}")
+    if not any(True for _ in heldout(dataset)):
+        raise InputError(f"{args.data} has no held-out documents")
+    print(f"{found.path} on the held-out documents of {args.data}, bits per byte", flush=True)
+    model = checkpoint.load_model(found, device)
+    scores = evaluate(model, dataset, found.config.model.context, device)
+    print(table({"model": scores, "unigram": evaluate_unigram(unigram(dataset), dataset)}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_on_user_error(main))
