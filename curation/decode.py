@@ -9,8 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 
-from charset_normalizer import from_bytes
-
+from curation.detect import detect
 from curation.errors import DataError
 
 # Python's codec for each encoding of the standard (https://encoding.spec.whatwg.org/#names-and-labels).
@@ -80,8 +79,6 @@ _META_WITHIN = 8192  # the standard looks at 1,024 bytes; scripts often stand be
 
 # What an encoding may fail to read and still be believed: one in 20 of the bytes that are not ASCII.
 _MAX_UNREADABLE = 0.05
-_DETECT_FROM = 4096
-_AROUND = re.compile(rb"[^<>\x00-\x1f]{0,40}[\x80-\xff][^<>\x00-\x1f]{0,40}")
 
 # Not characters of a text: controls (XML 1.0 allows only tab and line ends), surrogates, and U+FFFE, U+FFFF.
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
@@ -155,29 +152,10 @@ def _try(body: bytes, codec: str, others: int) -> str | None:
 
 
 def _detect(body: bytes, others: int) -> str:
-    """The likeliest encoding, judged by the stretches around what is not ASCII: markup says nothing."""
-    parts: list[bytes] = []
-    length = 0
-    for match in _AROUND.finditer(body):
-        parts.append(match[0])
-        length += len(match[0])
-        if length > _DETECT_FROM:
-            break
-    best = from_bytes(b"\n".join(parts), cp_isolation=_DETECTABLE).best()
-    likely = None
-    if best is not None:
-        # Many encodings may give the same text here; elsewhere on the page the commonest of them is likeliest.
-        likely = "cp1252" if "cp1252" in best.could_be_from_charset else codec_of(best.encoding)
-    for candidate in (likely, "utf-8"):
-        if candidate is not None and (text := _try(body, candidate, others)) is not None:
+    for codec in (detect(body), "utf-8"):
+        if codec is not None and (text := _try(body, codec, others)) is not None:
             return text
     return body.decode("cp1252", "replace")  # the standard's fallback for most locales
-
-
-_DETECTABLE = [
-    "utf_8", "gb18030", "big5", "cp932", "euc_jp", "cp949", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255",
-    "cp1256", "cp1257", "cp1258", "cp874", "koi8_r", "iso8859_2",
-]  # fmt: skip
 
 
 def _clean(text: str) -> str:

@@ -28,7 +28,7 @@ except ImportError:
 
 _STATUS_LINE = re.compile(rb"HTTP/\d[\d.]*[ \t]+(\d{3})(?!\d)")
 _HEADER_END = re.compile(rb"\n\r?\n")
-_CHUNK_SIZE = re.compile(rb"\s*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\n]*)?\r?\n")
+_CHUNK_SIZE = re.compile(rb"\s*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\n]*)?\r\n")
 
 
 @dataclass(frozen=True, slots=True)

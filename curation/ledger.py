@@ -17,7 +17,7 @@ from curation.errors import LedgerError
 
 @dataclass(slots=True)
 class Balance:
-    """One unit's account. Rules and reasons are counted by name; `incoming` is counted by code that is not the stage's."""
+    """One unit's account. Rules and reasons count by name; `incoming` is counted by code that is not the stage's."""
 
     unit: str
     incoming: int = 0

@@ -77,14 +77,16 @@ def _folder() -> Any:
 
 
 def load(name_or_path: str) -> Recipe:
-    """Read a recipe by its bundled name or from a file. Raises RecipeError, one line that says where and how to mend it."""
+    """Read a recipe by its bundled name or from a file. Raises RecipeError: where it errs and how to mend it."""
     path = Path(name_or_path)
     if name_or_path in bundled():
         data = (_folder() / f"{name_or_path}.toml").read_bytes()
     elif path.is_file():
         data = path.read_bytes()
     else:
-        raise RecipeError(f"no recipe file {name_or_path}; bundled recipes: {', '.join(bundled())}{suggest(name_or_path, bundled())}")
+        raise RecipeError(
+            f"no recipe file {name_or_path}; bundled recipes: {', '.join(bundled())}{suggest(name_or_path, bundled())}"
+        )
     try:
         return parse(tomllib.loads(data.decode("utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -107,7 +109,8 @@ def parse(table: Mapping[str, Any]) -> Recipe:
         # It names a folder of the run, and stands before the ":" of a document's id.
         if not re.fullmatch("[a-z][a-z0-9_-]*", name) or name in RESERVED:
             raise RecipeError(
-                f"[sources.{name}]: a source's name is of a-z, 0-9, _ and -, begins with a letter and is not {' or '.join(RESERVED)}"
+                f"[sources.{name}]: a source's name is of a-z, 0-9, _ and -, begins with a letter "
+                f"and is not {' or '.join(RESERVED)}"
             )
     heldout = section(HeldoutSpec, table.get("heldout", {}), "[heldout]")
     if not 0 <= heldout.fraction < 1:
@@ -119,7 +122,9 @@ def parse(table: Mapping[str, Any]) -> Recipe:
     mixture = section(Mixture, table.get("mixture", {}), "[mixture]")
     for name in {**(mixture.weights or {}), **(mixture.epochs or {})}:
         if name not in sources:
-            raise RecipeError(f"[mixture]: there is no source {name!r}{suggest(name, sources)}; there are {', '.join(sources)}")
+            raise RecipeError(
+                f"[mixture]: there is no source {name!r}{suggest(name, sources)}; there are {', '.join(sources)}"
+            )
     return Recipe(
         name=table["name"],
         sources={name: _steps(name, source) for name, source in sorted(sources.items())},
@@ -142,7 +147,9 @@ def _steps(source: str, table: Any) -> tuple[StepSpec, ...]:
     for number, row in enumerate(rows, 1):
         kinds = [key for key in row if key in KINDS] if isinstance(row, dict) else []
         if len(kinds) != 1 or not isinstance(row[kinds[0]], str):
-            raise RecipeError(f"{where} step {number}: a step names one of {', '.join(KINDS)}, as in {{ filter = \"length\" }}")
+            raise RecipeError(
+                f'{where} step {number}: a step names one of {", ".join(KINDS)}, as in {{ filter = "length" }}'
+            )
         specs.append(StepSpec(kinds[0], row[kinds[0]], {k: _plain(v) for k, v in row.items() if k != kinds[0]}))
     if not specs or specs[0].kind != "extract" or any(spec.kind == "extract" for spec in specs[1:]):
         raise RecipeError(f"{where}: steps begin with one extract, and have no other")
@@ -166,7 +173,9 @@ def section(cls: type[T], options: Any, where: str) -> T:
             typed[name] = _typed(_plain(value), hints[name])
         except (TypeError, OverflowError):
             raise RecipeError(f"{where}: {name} is {_wording(hints[name])}, not {value!r}") from None
-    missing = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING and n not in options]
+    missing = [
+        n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING and n not in options
+    ]
     if missing:
         raise RecipeError(f"{where}: {', '.join(missing)} is missing")
     try:
@@ -176,7 +185,7 @@ def section(cls: type[T], options: Any, where: str) -> T:
 
 
 def _typed(value: Any, hint: Any) -> Any:
-    """The value as the annotation has it (a whole number is a number too). Raises TypeError if it is of another type."""
+    """The value as the annotation has it (a whole number is a number too). Raises TypeError if it is not of it."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return _typed(value, inner[0])  # `X | None`: TOML has no null
@@ -208,7 +217,9 @@ def _known(table: Mapping[str, Any], names: Iterable[str], where: str) -> None:
     names = list(names)
     for key in table:
         if key not in names:
-            raise RecipeError(f"{where} has no option {key!r}{suggest(key, names)}; it has {', '.join(names) or 'none'}")
+            raise RecipeError(
+                f"{where} has no option {key!r}{suggest(key, names)}; it has {', '.join(names) or 'none'}"
+            )
 
 
 def suggest(word: str, names: Iterable[str]) -> str:

@@ -79,7 +79,9 @@ def read_index(path: Path) -> tuple[np.ndarray, str]:
     dtypes = {code: name for name, code in _DTYPE_CODES.items()}
     expected = head + 12 * count + 8 * boundaries
     if version != _VERSION or code not in dtypes or len(data) != expected:
-        raise InputError(f"{path} is damaged: version {version}, type {code}, {len(data)} bytes where {expected} belong")
+        raise InputError(
+            f"{path} is damaged: version {version}, type {code}, {len(data)} bytes where {expected} belong"
+        )
     return np.frombuffer(data, "<i4", count, head), dtypes[code]
 
 
@@ -98,7 +100,10 @@ def write_shard(
     parallel to it. The files appear under their names only when they are whole.
     """
     if not len(tokens) == len(sources) == len(nbytes) == provenance.num_rows:
-        raise ValueError(f"{name}: {len(tokens)} token arrays, {len(sources)} sources, {len(nbytes)} sizes, {provenance.num_rows} rows")
+        raise ValueError(
+            f"{name}: {len(tokens)} token arrays, {len(sources)} sources, {len(nbytes)} sizes, "
+            f"{provenance.num_rows} rows"
+        )
     lengths = np.array([len(t) for t in tokens], dtype="<i4")
     sink = pa.BufferOutputStream()
     pq.write_table(provenance.cast(PROVENANCE), sink, compression="zstd")
@@ -122,7 +127,8 @@ def write_shard(
         "bytes": int(np.asarray(nbytes).sum(dtype=np.int64)),
         "sha256": {suffix: hashlib.sha256(content).hexdigest() for suffix, content in contents.items()},
         "content": _content_hash(
-            {suffix: hashlib.sha256(content).digest() for suffix, content in contents.items()}, provenance["id"].to_pylist()
+            {suffix: hashlib.sha256(content).digest() for suffix, content in contents.items()},
+            provenance["id"].to_pylist(),
         ),
     }
 
@@ -206,7 +212,9 @@ class Dataset:
         root = Path(directory)
         path = root / MANIFEST
         if not path.is_file():
-            raise InputError(f"{root} holds no {MANIFEST}: not a dataset, or the pipeline that writes it has not finished")
+            raise InputError(
+                f"{root} holds no {MANIFEST}: not a dataset, or the pipeline that writes it has not finished"
+            )
         try:
             manifest = json.loads(path.read_text())
             dataset = cls(root, manifest)
@@ -231,7 +239,9 @@ class Dataset:
                 raise InputError(f"{path} is missing")
             expected = per_unit.get(suffix)
             if expected is not None and path.stat().st_size != expected:
-                raise InputError(f"{path} has {path.stat().st_size} bytes where {expected} belong: truncated or overwritten")
+                raise InputError(
+                    f"{path} has {path.stat().st_size} bytes where {expected} belong: truncated or overwritten"
+                )
 
     @property
     def id(self) -> str:
@@ -264,7 +274,9 @@ def verify(directory: str | os.PathLike[str]) -> Dataset:
                 raise InputError(f"{path} is not the file that the manifest describes: its sha256 differs")
         ids = Shard(dataset.directory / entry["name"], dataset.manifest["dtype"]).provenance()["id"].to_pylist()
         if entry["content"] != _content_hash(found, ids):
-            raise InputError(f"{dataset.directory / MANIFEST} was edited: {entry['name']} does not have the content it says")
+            raise InputError(
+                f"{dataset.directory / MANIFEST} was edited: {entry['name']} does not have the content it says"
+            )
     if dataset_id(entries, dataset.manifest["tokenizer"]["sha256"]) != dataset.id:
         raise InputError(f"{dataset.directory / MANIFEST} was edited: its dataset id is not the hash of its shards")
     return dataset

@@ -47,6 +47,8 @@ def train_perplexity(
     Equal texts in equal order give equal bytes. Raises UserError when there is too little text.
     """
     prune = list(prune) if prune is not None else [0, 0, 1, 1, 1][:order]
+    if lmplz and (missing := [program for program in ("lmplz", "build_binary") if shutil.which(program) is None]):
+        raise UserError(f"{missing[0]} is not on the PATH: build KenLM's programs, or leave out --lmplz")
     with tempfile.TemporaryDirectory() as temporary:
         lines = Path(temporary) / "lines.txt"
         paragraphs = Path(temporary) / "paragraphs.txt"
@@ -131,8 +133,6 @@ def _lmplz(sentences: Iterable[Sequence[str]], out: Path, order: int, prune: Seq
     estimate = ["lmplz", "-o", str(order), "-S", "50%", "-T", str(out.parent), "--discount_fallback"]
     estimate += ["--prune", *map(str, prune), "--text", str(text), "--arpa", str(arpa)]
     for command in (estimate, ["build_binary", "trie", str(arpa), str(out)]):
-        if shutil.which(command[0]) is None:
-            raise UserError(f"{command[0]} is not on the PATH: build KenLM's programs, or leave out --lmplz")
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         if done.returncode:
             reason = done.stderr.decode("utf-8", "replace").strip()[-300:]

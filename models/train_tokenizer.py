@@ -39,7 +39,8 @@ def train_tokenizer(texts: Iterable[str], out: Path, vocabulary: int) -> None:
         characters = _write_lines(texts, path)
         if not any(character not in _RESERVED and not character.isspace() for character in characters):
             raise UserError("there is no text to train a tokenizer on")
-        rare = _rare(characters, (vocabulary - _CONTROL_PIECES) // 4)
+        room = vocabulary - _CONTROL_PIECES
+        rare = _rare(characters, max(room // 4, min(room * 3 // 4, _ALPHABET)))
         try:
             sentencepiece.SentencePieceTrainer.train(
                 sentence_iterator=_lines(path, rare),  # the name of an input file would be written into the model

@@ -14,23 +14,20 @@ from curation.dedup.verdict import CLAIM, claims, survives
 from curation.document import Document, Drop
 from curation.errors import LedgerError
 from curation.ledger import Balance
-from models.artifact import open_artifact
 from pipelines import storage
 from pipelines.apply_steps import Account, apply_steps, extract
 from pipelines.inputs import Part
 from pipelines.isolation import Isolated
 from pipelines.part_files import PartWriter, StageFiles, count_documents, read_array, read_documents
-from pipelines.plan import BoundStep, Stage
+from pipelines.plan import BoundStep, Stage, verified
 from pipelines.read import Reading
 from pipelines.stages import Result, Run, frozen_parts, over_parts, part_name
 
 
-def run_stage(run: Run, stage: Stage, parts: Sequence[Part]) -> Result:
+def run_stage(run: Run, stage: Stage, parts: Sequence[Part], light: bool = False) -> Result:
     """Run a "documents" or "survivors" stage over its source's parts."""
-    directory = f"{stage.source}/{stage.name}"
     work = ProcessPart(run.output, run.models, stage)
-    result = over_parts(run, directory, stage.key, work, [part.number for part in parts])
-    return result
+    return over_parts(run, f"{stage.source}/{stage.name}", stage.key, work, [part.number for part in parts], light)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +55,10 @@ class ProcessPart:
                     collected = self._steps(documents, steps, account)
                 others, notes = reading.balances(), {"span": reading.span}
             else:
-                upstream = self.files(stage.upstream).kept(number)
-                account = Account(Balance("documents", incoming=count_documents(upstream)), writer)
-                mask = Mask(stage.applies, self._read_claims(number), self._read_lost(number))
-                collected = self._steps(mask.apply(read_documents(upstream), account), stage.steps, account)
+                upstream = self.files(stage.upstream)
+                account = Account(Balance("documents", incoming=count_documents(upstream, number)), writer)
+                mask = Mask(stage.applies, read_array(upstream.claims(number)), self._read_lost(number))
+                collected = self._steps(mask.apply(read_documents(upstream.kept(number)), account), stage.steps, account)
                 others, notes = [mask.balance], {}
             balances = [account.balance, *others]
             for balance in balances:
@@ -85,10 +82,7 @@ class ProcessPart:
         return collector.claims()
 
     def _load(self, step: BoundStep) -> Any:
-        return scorer(step.step, self.models) if step.kind == "score" else step.step
-
-    def _read_claims(self, number: int) -> np.ndarray:
-        return read_array(self.files(self.stage.upstream).claims(number))
+        return scorer(step.step, self.stage, self.models) if step.kind == "score" else step.step
 
     def _read_lost(self, number: int) -> np.ndarray:
         """Hashes that lost, sorted: the passes cover ascending slices of the hash space."""
@@ -104,8 +98,9 @@ def isolated(extractor: Any) -> Isolated:
 
 
 @lru_cache(maxsize=8)
-def scorer(step: Any, models: str) -> Any:
-    return step.load({name: open_artifact(Path(models), name) for name in step.artifacts()})
+def scorer(step: Any, stage: Stage, models: str) -> Any:
+    paths = verified(stage, Path(models))
+    return step.load({name: paths[name] for name in step.artifacts()})
 
 
 class Collector:

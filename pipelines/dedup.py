@@ -26,7 +26,8 @@ from pipelines.progress import Progress
 from pipelines.stages import Result, Run, complete, finished, frozen_parts, ledger_rows, part_name
 
 SHUFFLE_BYTES_PER_CLAIM = 100  # resident, measured with the local runner (LOG.md); a claim itself is 16
-BUCKET_BYTES = 64 << 20
+BUCKET_BYTES = 8 << 20
+MIN_BUCKETS = 8
 
 
 def run_stage(run: Run, stage: Stage, parts: Sequence[Part], upstream_key: str) -> Result:
@@ -62,7 +63,7 @@ def _plan(run: Run, directory: str, key: str, claims: int) -> tuple[int, int]:
         if plan["key"] == key:
             return plan["passes"], plan["buckets"]
     passes = max(1, -(-claims * SHUFFLE_BYTES_PER_CLAIM // run.memory))
-    buckets = max(8, -(-claims * CLAIM.itemsize // (passes * BUCKET_BYTES)))
+    buckets = max(MIN_BUCKETS, -(-claims * CLAIM.itemsize // (passes * BUCKET_BYTES)))
     storage.write_json(path, {"key": key, "passes": passes, "buckets": buckets})
     return passes, buckets
 
@@ -73,7 +74,8 @@ def _pass(
     names = [f"{part_name(number)}.{turn:04d}" for number in numbers]
     rows = ledger_rows(run, directory, names, stage.key)
     if len(rows) < len(names):
-        run.execute(f"{directory}-{turn}", lambda pipeline: build(pipeline, run, stage, numbers, turn, passes, buckets))
+        light = passes * buckets <= MIN_BUCKETS
+        run.execute(f"{directory}-{turn}", lambda pipeline: build(pipeline, run, stage, numbers, turn, passes, buckets), light)
         rows = ledger_rows(run, directory, names, stage.key)
     absent = [name for name in names if name not in rows]
     if absent:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,6 +41,11 @@ class Part(NamedTuple):
     identity: str
     start: int
     end: int
+
+    def open(self) -> BinaryIO:
+        """The whole file, which must still be the one that was listed."""
+        listed = remote.RemoteStat(self.size, self.identity.partition(" ")[2]) if storage.is_http(self.path) else None
+        return storage.open_input(self.path, listed)
 
 
 def find(declared: Iterable[str]) -> list[InputFile]:

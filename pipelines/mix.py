@@ -33,6 +33,7 @@ from pipelines.tokens import HELDOUT, TRAIN
 DIRECTORY = "shards"
 SHUFFLE_BYTES_PER_TOKEN = 24  # resident while a pass is mixed, with the local runner; a token itself is 2 or 4
 BINS = 1 << 16
+LIGHT_TOKENS = 10_000_000  # fewer are mixed before a second process has started
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def _sum_over_parts(run: Run, source: Source, seed: int, bin: int | None, dtype:
             | "write" >> beam.Map(WriteArray(path))
         )
 
-    run.execute(f"{source.name}-prefix", build)
+    run.execute(f"{source.name}-prefix", build, source.tokens < LIGHT_TOKENS)
     content = np.frombuffer(storage.read_bytes(path), dtype="<u8")
     return content.reshape(2, -1) if bin is None else content.reshape(-1, 2).T
 
@@ -221,7 +222,8 @@ def _pass(
     missing = [name for name in wanted if name not in rows]
     if missing:
         send = SendCopies(run.output, tuple(sources), turns, seed, count, frozenset(missing), dtype)
-        run.execute(label, lambda pipeline: build(pipeline, send, key))
+        light = sum(turn.tokens for turn in turns.values()) < LIGHT_TOKENS
+        run.execute(label, lambda pipeline: build(pipeline, send, key), light)
         for name in set(missing) - set(_committed(run, wanted, key)):  # no copy falls here, as the totals must confirm
             WriteShard(run.output, key, dtype)((name, []))
         rows = _committed(run, wanted, key)

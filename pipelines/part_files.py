@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.document import SCORE_FIELDS, Document, Drop
-from curation.errors import DataError
+from curation.errors import DataError, LedgerError
 from pipelines import storage
 
 _SCORES = [("language", pa.string())] + [(name, pa.float32()) for name in SCORE_FIELDS if name != "language"]
@@ -74,10 +74,14 @@ def read_documents(path: str) -> Iterator[Document]:
                 yield Document(**row)
 
 
-def count_documents(path: str) -> int:
-    """How many documents a kept part holds, by its own footer."""
-    with storage.open_input(path) as stream:
-        return int(pq.ParquetFile(stream).metadata.num_rows)
+def count_documents(files: StageFiles, number: int) -> int:
+    """How many documents a kept part holds, by its own footer. Raises LedgerError if its account says otherwise."""
+    with storage.open_input(files.kept(number)) as stream:
+        count = int(pq.ParquetFile(stream).metadata.num_rows)
+    kept = storage.read_json(files.ledger(number))["balances"][0]["kept"]
+    if kept != count:
+        raise LedgerError(f"{files.kept(number)} holds {count} documents, and its account says {kept}")
+    return count
 
 
 def read_array(path: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""From a recipe to stages. A stage is the stretch of steps between two deduplications; its key says when it can be reused."""
+"""From a recipe to stages: the stretches of steps between deduplications. A key says when a stage can be reused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
-from curation.errors import RecipeError
+from curation.errors import ModelError, RecipeError
 from curation.recipe import Recipe, StepSpec, section, suggest
 from models.artifact import artifact_identity, open_artifact
 
@@ -27,7 +27,10 @@ PACKAGES = {
     "dedup": "curation.dedup",
 }
 # What a step's class must have; the others are called.
-_SHAPES = {"score": ("artifacts", "load", "writes"), "dedup": ("hashes", "units", "apply", "unit", "keep", "group_files")}
+_SHAPES = {
+    "score": ("artifacts", "load", "writes"),
+    "dedup": ("hashes", "units", "apply", "unit", "keep", "group_files"),
+}
 # Version of what the stages do around the steps. Raise it when the same recipe would give other bytes.
 RULES = 1
 
@@ -58,6 +61,7 @@ class Stage:
     verdicts: str = ""  # name of the stage whose verdicts are applied
     applies: BoundStep | None = None  # the deduplication that is applied at the start
     claims: BoundStep | None = None  # the deduplication whose claims are written at the end
+    models: tuple[tuple[str, str], ...] = ()  # name and identity of every artifact: a worker must have the same
 
 
 def resolve(spec: StepSpec, where: str) -> BoundStep:
@@ -72,13 +76,17 @@ def resolve(spec: StepSpec, where: str) -> BoundStep:
         module_name = f"{PACKAGES[spec.kind]}.{spec.name}"
         class_name = "".join(word.capitalize() for word in spec.name.split("_"))
         if find_spec(module_name) is None:
-            raise RecipeError(f"{where}: there is no {spec.kind} {spec.name!r}{suggest(spec.name, available(spec.kind))}")
+            raise RecipeError(
+                f"{where}: there is no {spec.kind} {spec.name!r}{suggest(spec.name, available(spec.kind))}"
+            )
     try:
         cls = getattr(importlib.import_module(module_name), class_name, None)
     except ModuleNotFoundError as error:
         raise RecipeError(f"{where}: {spec.name} needs the module {error.name}, which is not installed") from None
     if not (isinstance(cls, type) and is_dataclass(cls) and set(_SHAPES.get(spec.kind, ["__call__"])) <= set(dir(cls))):
-        raise RecipeError(f"{where}: {module_name} has no dataclass {class_name} that is a step, so it is not a {spec.kind}")
+        raise RecipeError(
+            f"{where}: {module_name} has no dataclass {class_name} that is a step, so it is not a {spec.kind}"
+        )
     return BoundStep(spec.kind, spec.name, section(cls, spec.options, f"{where} ({spec.kind} {spec.name})"))
 
 
@@ -108,7 +116,8 @@ def compile_source(recipe: Recipe, source: str, inputs: str, models: Path, until
     for stage in drafts[: names.index(until) + 1 if until else None]:
         decides = [stage.applies] if stage.kind == "claims" and stage.applies else stage.steps
         history.append([stage.kind, *[_identity(step, models) for step in decides]])
-        stages.append(replace(stage, key=hashlib.sha256(json.dumps(history, sort_keys=True).encode()).hexdigest()))
+        models_used = tuple((name, artifact_identity(models, name)) for name in _artifacts(stage))
+        stages.append(replace(stage, models=models_used, key=hashlib.sha256(json.dumps(history, sort_keys=True).encode()).hexdigest()))
     return stages
 
 
@@ -160,10 +169,17 @@ def _check_reads(recipe: str, source: str, bound: Sequence[BoundStep]) -> None:
         scored.update(getattr(step.step, "writes", ()))
 
 
-def artifacts(stage: Stage, models: Path) -> dict[str, Path]:
-    """Verified directories of every model that a stage's scorers need. Raises ModelError."""
-    names = [name for step in stage.steps if step.kind == "score" for name in step.step.artifacts()]
-    return {name: open_artifact(models, name) for name in names}
+def _artifacts(stage: Stage) -> list[str]:
+    return [name for step in stage.steps if step.kind == "score" for name in step.step.artifacts()]
+
+
+def verified(stage: Stage, models: Path) -> dict[str, Path]:
+    """Directory of every artifact that a stage needs, its files verified to be those the stage key was made with."""
+    paths = {name: open_artifact(models, name) for name, _ in stage.models}
+    for name, identity in stage.models:
+        if artifact_identity(models, name) != identity:
+            raise ModelError(f"{paths[name]} is not the model that this run was planned with: give all machines the same files")
+    return paths
 
 
 def _identity(step: BoundStep, models: Path) -> dict[str, Any]:
@@ -175,7 +191,9 @@ def _identity(step: BoundStep, models: Path) -> dict[str, Any]:
         "options": asdict(step.step),
         "rules": getattr(cls, "version", 1) if own else hashlib.sha256(inspect.getsource(cls).encode()).hexdigest(),
         "libraries": {name: importlib.metadata.version(name) for name in getattr(cls, "libraries", ())},
-        "models": {name: artifact_identity(models, name) for name in step.step.artifacts()} if step.kind == "score" else {},
+        "models": {name: artifact_identity(models, name) for name in step.step.artifacts()}
+        if step.kind == "score"
+        else {},
     }
 
 
@@ -183,9 +201,7 @@ def canonical(recipe: Recipe) -> Mapping[str, Any]:
     """The recipe as plain values, every default spelled out: what its hash covers."""
     table = asdict(recipe)
     table["sources"] = {
-        source: [
-            {spec.kind: spec.name, **asdict(resolve(spec, source).step)} for spec in specs
-        ]
+        source: [{spec.kind: spec.name, **asdict(resolve(spec, source).step)} for spec in specs]
         for source, specs in recipe.sources.items()
     }
     return table

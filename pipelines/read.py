@@ -12,7 +12,6 @@ from curation.errors import DataError, LedgerError
 from curation.ledger import Balance
 from curation.records import Skip, read_range
 from curation.sources import wikipedia
-from pipelines import storage
 from pipelines.apply_steps import Account
 from pipelines.inputs import Part
 
@@ -32,7 +31,7 @@ class Reading(AbstractContextManager["Reading"]):
         self._account = account
         self._bytes = Balance("bytes")
         self.span: tuple[int, int] | None = None
-        self._stream: BinaryIO = storage.open_input(part.path)
+        self._stream: BinaryIO = part.open()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stream.close()
@@ -67,7 +66,7 @@ class Reading(AbstractContextManager["Reading"]):
 
     def _dump(self) -> Iterator[Page]:
         part = self._part
-        with storage.open_input(part.path) as again:
+        with part.open() as again:
             self._account.balance.incoming = wikipedia.count_pages(again)
         for locator, value in wikipedia.read_dump(self._stream, part.source, part.file):
             if isinstance(value, DataError):

@@ -3,7 +3,6 @@
 A crawl is read over days from a server shared with everybody: connections break and requests are refused as a matter of
 course. So every read is a byte-range request that can be continued, every wait is bounded, and what cannot be mended
 ends in one line that names the URL. The bytes are those of one version of the file: if it changes, that is an error.
-
 Of HTTP only GET with Range is used (RFC 9110, section 14), through requests, which apache-beam itself depends on.
 """
 

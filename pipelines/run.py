@@ -22,10 +22,13 @@ from curation.token_shard import token_dtype
 from pipelines import curate, dataset, dedup, inputs, remote, report, runner, storage, tokens
 from pipelines.inputs import Part
 from pipelines.mix import Source, run_mix
-from pipelines.plan import Stage, artifacts, compile_source
+from pipelines.plan import Stage, compile_source, verified
 from pipelines.read import check_tiling
 from pipelines.rehearse import rehearse
 from pipelines.stages import Result, Run, ledger_rows, part_name
+
+
+LIGHT_DOCUMENTS = 5000  # a stage of fewer is over before a second process has started
 
 
 def parser() -> CommandLine:
@@ -87,7 +90,7 @@ def execute(arguments: argparse.Namespace, run_pipeline: runner.Execute, rehears
     plan = {s: compile_source(recipe, s, inputs.identity(files, s), models, arguments.until) for s in sources}
     for stages in plan.values():  # a run that cannot end stops here, before anything is written
         for stage in stages:
-            artifacts(stage, models)
+            verified(stage, models)
     parts = inputs.cut(files, arguments.range_size) if rehearsing else inputs.freeze(run.output, files, arguments.range_size)
     by_source = {source: [part for part in parts if part.source == source] for source in sources}
     if rehearsing:
@@ -96,7 +99,7 @@ def execute(arguments: argparse.Namespace, run_pipeline: runner.Execute, rehears
     results: list[Result] = []
     for source, stages in plan.items():
         for stage in stages:
-            results.append(_stage(run, stage, stages, by_source[source]))
+            results.append(_stage(run, stage, stages, by_source[source], results))
             if stage.kind == "documents":
                 _check_reading(run, stage, by_source[source], results[-1], arguments.max_failed_fraction)
     if arguments.until:
@@ -121,8 +124,11 @@ def _dataset(
     kept = [(part, f"{source}/{stage.name}", stage.key) for source, stage in last.items() for part in parts[source]]
     path = tokens.ensure_tokenizer(run, tokenizer, recipe.tokenizer, kept)
     loaded = tokens.load_tokenizer(path, tokens.file_hash(path))
+    documents = {s: next(r for r in results if r.name == f"{s}/{stage.name}").kept_documents for s, stage in last.items()}
     tokenized = {
-        source: tokens.run_stage(run, source, parts[source], stage.name, stage.key, path, recipe.heldout.fraction)
+        source: tokens.run_stage(
+            run, source, parts[source], stage, path, recipe.heldout.fraction, light=documents[source] < LIGHT_DOCUMENTS
+        )
         for source, stage in last.items()
     }
     results.extend(tokenized.values())
@@ -145,10 +151,13 @@ def _declared(arguments: argparse.Namespace) -> list[str]:
     return declared
 
 
-def _stage(run: Run, stage: Stage, stages: Sequence[Stage], parts: Sequence[Part]) -> Result:
+def _stage(run: Run, stage: Stage, stages: Sequence[Stage], parts: Sequence[Part], results: Sequence[Result]) -> Result:
     if stage.kind == "claims":
         upstream = next(other for other in stages if other.name == stage.upstream)
         return dedup.run_stage(run, stage, parts, upstream.key)
+    if stage.kind == "survivors":
+        documents = next(r for r in results if r.name == f"{stage.source}/{stage.upstream}").kept_documents
+        return curate.run_stage(run, stage, parts, light=documents < LIGHT_DOCUMENTS)
     return curate.run_stage(run, stage, parts)
 
 

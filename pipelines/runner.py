@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
@@ -27,7 +27,13 @@ from curation.errors import CommandLine, UserError
 from curation.recipe import suggest
 
 Build = Callable[[beam.Pipeline], None]
-Execute = Callable[[str, Build], None]
+
+
+class Execute(Protocol):
+    """Runs one named pipeline to its end. A light one has too little to do for more than one process."""
+
+    def __call__(self, name: str, build: Build, light: bool = False) -> None: ...
+
 
 
 def beam_flags(flags: Sequence[str], workers: int) -> list[str]:
@@ -64,8 +70,9 @@ def executor(flags: Sequence[str]) -> Execute:
     """What runs one named pipeline to its end, and raises if it failed."""
     if _runner(flags) == "DirectRunner":
         logging.getLogger("apache_beam").setLevel(logging.ERROR)
-        return lambda name, build: _run_here(build, PipelineOptions(list(flags)))
-    return lambda name, build: submit(name, build, flags)
+        one = ["--direct_num_workers=1", "--direct_running_mode=in_memory"]
+        return lambda name, build, light=False: _run_here(build, PipelineOptions([*flags, *(one if light else [])]))
+    return lambda name, build, light=False: submit(name, build, flags)
 
 
 def _run_here(build: Build, options: PipelineOptions) -> None:
@@ -76,7 +83,7 @@ def _run_here(build: Build, options: PipelineOptions) -> None:
     pipeline.run().wait_until_finish()
 
 
-def submit(name: str, build: Build, flags: Sequence[str]) -> beam.Pipeline:
+def submit(name: str, build: Build, flags: Sequence[str]) -> None:
     """Submit a pipeline as a job of its own, and wait for it unless this is a dry run."""
     options = PipelineOptions(list(flags))
     cloud = options.view_as(GoogleCloudOptions)
@@ -91,4 +98,3 @@ def submit(name: str, build: Build, flags: Sequence[str]) -> beam.Pipeline:
         state = result.wait_until_finish()
         if state not in (None, "DONE"):
             raise RuntimeError(f"{cloud.job_name} ended in state {state}")
-    return pipeline

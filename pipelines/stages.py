@@ -39,6 +39,10 @@ class Result:
     seconds: dict[str, float] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def kept_documents(self) -> int:
+        return (self.balances.get("documents") or self.balances["records"]).kept
+
     def to_json(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -117,7 +121,9 @@ def part_name(number: int) -> str:
     return f"part-{number:07d}"
 
 
-def over_parts(run: Run, directory: str, key: str, work: Callable[[int], None], numbers: Sequence[int]) -> Result:
+def over_parts(
+    run: Run, directory: str, key: str, work: Callable[[int], None], numbers: Sequence[int], light: bool = False
+) -> Result:
     """Run a stage that turns each part into a part: only the parts that are missing, then the books of all of them."""
     if done := finished(run, directory, key):
         return done
@@ -126,7 +132,7 @@ def over_parts(run: Run, directory: str, key: str, work: Callable[[int], None], 
     missing = [number for name, number in names.items() if name not in committed]
     if missing:
         with Progress(run, directory, key, total=len(numbers)):
-            run.execute(directory, lambda pipeline: _each_part(pipeline, work, missing))
+            run.execute(directory, lambda pipeline: _each_part(pipeline, work, missing), light)
         committed = ledger_rows(run, directory, list(names), key)
     absent = [name for name in names if name not in committed]
     if absent:

@@ -32,12 +32,15 @@ def join(root: str, *names: str) -> str:
     return "/".join([root.rstrip("/"), *names])
 
 
-def open_input(path: str) -> BinaryIO:
-    """A seekable stream of the file's own bytes: compression is never undone behind our back."""
+def open_input(path: str, expected: remote.RemoteStat | None = None) -> BinaryIO:
+    """A seekable stream of the file's own bytes: compression is never undone behind our back.
+
+    `expected` is what a file behind a URL was when it was listed; another one is an InputError.
+    """
     if is_local(path):
         return open(path, "rb")
     if is_http(path):
-        return remote.open_url(path)
+        return remote.open_url(path, expected)
     stream: BinaryIO = FileSystems.open(path, "application/octet-stream", CompressionTypes.UNCOMPRESSED)
     return stream
 

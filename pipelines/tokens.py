@@ -20,6 +20,7 @@ from models.train_tokenizer import train_tokenizer
 from pipelines import storage
 from pipelines.inputs import Part
 from pipelines.part_files import StageFiles, count_documents, read_documents
+from pipelines.plan import Stage
 from pipelines.stages import Result, Run, over_parts, part_name
 
 HELDOUT = "heldout"
@@ -72,12 +73,14 @@ def is_heldout(text: str, fraction: float) -> bool:
     return int.from_bytes(digest, "little") < fraction * float(1 << 64)
 
 
-def run_stage(run: Run, source: str, parts: Sequence[Part], upstream: str, upstream_key: str, tokenizer: str, fraction: float) -> Result:
+def run_stage(
+    run: Run, source: str, parts: Sequence[Part], upstream: Stage, tokenizer: str, fraction: float, light: bool = False
+) -> Result:
     """Tokenize a source's kept documents."""
     identity = file_hash(tokenizer)
-    key = hashlib.sha256(repr(("tokens 1", upstream_key, identity, fraction)).encode()).hexdigest()
-    work = TokenizePart(run.output, source, upstream, tokenizer, identity, fraction, key)
-    return over_parts(run, f"{source}/tokens", key, work, [part.number for part in parts])
+    key = hashlib.sha256(repr(("tokens 1", upstream.key, identity, fraction)).encode()).hexdigest()
+    work = TokenizePart(run.output, source, upstream.name, tokenizer, identity, fraction, key)
+    return over_parts(run, f"{source}/tokens", key, work, [part.number for part in parts], light)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +99,11 @@ class TokenizePart:
         files = StageFiles(storage.join(self.output, self.source, "tokens"))
         if files.committed(number, self.key):
             return
-        kept = StageFiles(storage.join(self.output, self.source, self.upstream)).kept(number)
+        upstream = StageFiles(storage.join(self.output, self.source, self.upstream))
         tokenizer = load_tokenizer(self.tokenizer, self.identity)
-        balance = Balance("documents", incoming=count_documents(kept))
+        balance = Balance("documents", incoming=count_documents(upstream, number))
         sides: dict[str, list[tuple[Document, np.ndarray]]] = {TRAIN: [], HELDOUT: []}
-        for document in read_documents(kept):
+        for document in read_documents(upstream.kept(number)):
             ids = np.concatenate([[tokenizer.bos], tokenizer.encode(document.text), [tokenizer.eos]])
             sides[HELDOUT if is_heldout(document.text, self.fraction) else TRAIN].append((document, ids))
             balance.kept += 1

@@ -26,7 +26,7 @@ ALONE = {"apache_beam": "pipelines", "torch": "trainer"}
 
 
 def imported(source: str, package: str) -> Iterator[str]:
-    """Every module that a source may import, also inside functions, and by name through importlib where it is a literal."""
+    """Every module that a source may import, also inside functions, or by a literal name through importlib."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -36,8 +36,7 @@ def imported(source: str, package: str) -> Iterator[str]:
             # `from curation import errors` imports a module, `from curation.errors import UserError` a value.
             yield from (f"{module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
-            if node.args and isinstance(node.args[0], ast.Constant):
-                yield str(node.args[0].value)
+            yield from (str(given.value) for given in node.args[:1] if isinstance(given, ast.Constant))
 
 
 def trespasses(room: str, module: str) -> bool:
@@ -112,7 +111,9 @@ def test_a_file_is_short_and_says_what_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_is_named_for_what_it_holds(name: str) -> None:
-    assert not {"utils", "util", "helpers", "helper", "common", "misc", "base"} & set(name.removesuffix(".py").split("/"))
+    assert not {"utils", "util", "helpers", "helper", "common", "misc", "base"} & set(
+        name.removesuffix(".py").split("/")
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("__init__.py")])

@@ -21,8 +21,7 @@ from curation.extractors.gates import HTML_TYPES, TEXT_TYPES, check_page, finish
 
 _LONG_TAG = re.compile(r"<[A-Za-z][^>]{32768,}")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
-_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)")
-_VOID = ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr")
+_REFERENCE = re.compile(r"&#([xX][0-9A-Fa-f]+|[0-9]+);?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +40,7 @@ class Trafilatura:
     max_bytes: int = 5 << 20  # as much of a response as Common Crawl keeps
     max_tags: int = 100_000  # occurrences of "<"; real pages have about 1,000, and a rare one 70,000
     max_attributes: int = 2_000  # of one tag of more than 32 KiB: the parser's time is quadratic in them
-    max_depth: int = 200  # elements inside each other; real pages have up to about 40, and the parser gives up at 256
+    max_depth: int = 200  # elements inside each other; real pages have up to about 40, and the parser stops at 256
 
     def __call__(self, page: Page) -> Document | Drop:
         drop = check_page(page, HTML_TYPES + TEXT_TYPES, self.max_bytes)
@@ -63,12 +62,12 @@ class Trafilatura:
         from trafilatura.utils import load_html
 
         logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
-        tree = load_html(html)
-        depth = _depth(html) if tree is None else _depth_if_beyond(tree, self.max_depth)
-        if depth > self.max_depth:
-            return Drop("too_deep", depth, self.max_depth)
+        tree = load_html(_drop_bad_references(html))
         if tree is None:
             return Drop("no_text", 0, 1)
+        depth = _depth_if_beyond(tree, self.max_depth)
+        if depth > self.max_depth:
+            return Drop("too_deep", depth, self.max_depth)
         text = extract(
             tree,
             fast=self.fast,
@@ -102,11 +101,14 @@ def _deeper_than(limit: int) -> XPath:
     return XPath(f"boolean(/{'/'.join('*' * (limit + 1))})")
 
 
-def _depth(html: str) -> int:
-    """How many tags are open at most, of a page that the parser has refused."""
-    depth = deepest = 0
-    for closing, name in _TAG.findall(html):
-        if name.lower() not in _VOID:
-            depth = max(depth - 1, 0) if closing else depth + 1
-            deepest = max(deepest, depth)
-    return deepest
+def _drop_bad_references(html: str) -> str:
+    """Leave out references to characters that XML forbids (XML 1.0, section 2.2), or the library gives up the page."""
+    return _REFERENCE.sub(_unless_bad, html) if "&#" in html else html
+
+
+def _unless_bad(reference: re.Match[str]) -> str:
+    digits = reference[1]
+    # None of the limits has more than seven digits, and a longer number need not be computed.
+    code = (int(digits[1:], 16) if digits[0] in "xX" else int(digits)) if len(digits.lstrip("0")) < 9 else -1
+    good = code in (9, 10, 13) or 0x20 <= code < 0xD800 or 0xE000 <= code < 0xFFFE or 0x10000 <= code < 0x110000
+    return reference[0] if good else ""

@@ -70,7 +70,11 @@ def articles(path: Path) -> Iterator[tuple[str, str]]:
         for page in pages(stream):
             if isinstance(page, DataError) or page.namespace or page.redirect or page.model != "wikitext":
                 continue
-            if is_disambiguation(page.text) is None and (text := plain_text(page.text)):
+            try:
+                text = "" if is_disambiguation(page.text) else plain_text(page.text)
+            except DataError:
+                continue
+            if text:
                 found = True
                 yield page.title, text
     if not found:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter
 from collections.abc import Callable
 
 import mwparserfromhell
 from mwparserfromhell.nodes import ExternalLink, Heading, HTMLEntity, Tag, Template, Text, Wikilink
 from mwparserfromhell.wikicode import Wikicode
+
+from curation.errors import DataError
 
 # Neither character can occur in XML, so neither can occur in a dump. HOLE stands where something was removed, so that
 # only the punctuation that a removal left behind is tidied, and `main()` in the prose keeps its parentheses.
@@ -26,7 +29,7 @@ def _table(names: str) -> frozenset[str]:
     return frozenset(name.strip() for line in names.splitlines() for name in line.split("/") if name.strip())
 
 
-# Local names of the File, Media and Category namespaces in the 20 languages of LLaMA's Wikipedia; English is known to all.
+# Local names of the File, Media and Category namespaces in the 20 languages of LLaMA's Wikipedia, besides English.
 _UNSEEN_NAMESPACES = _table("""
     file/image/media/category/файл/картинка/медия/категория/fitxer/imatge/categoria/soubor/média/kategorie/fil/billede
     kategori/datei/bild/kategorie/archivo/imagen/categoría/fichier/catégorie/datoteka/slika/kategorija/fájl/kép/kategória
@@ -84,6 +87,15 @@ _DISAMBIGUATIONS = _table("""
     višeznačna odrednica/förgrening/gren/grensida/багатозначність/неоднозначність
     """)
 
+# Unclosed brackets times characters: about the parser's steps. Real pages reach a million; the limit takes seconds.
+MAX_TANGLE = 50_000_000
+_BRACKET = re.compile(
+    r"\{\{|\}\}|\[\[|\]\]|\{\||\|\}|\[https?:|\]|</|<(?!(?:br|hr|wbr|li|dt|dd|td|th|tr|p)\b)[a-z]+\b[^<>]*(?<!/)>",
+    re.IGNORECASE,
+)
+_CLOSES = {"}}": "{{", "]]": "[[", "|}": "{|", "]": "[", "</": "<"}
+_LIST_MARKS = re.compile(r"^([*#:;]{20})[*#:;]+", re.MULTILINE)
+
 _CALL = re.compile(r"\{\{\s*([^{}|<>\n\[\]#]+)")
 _INTERLANGUAGE = re.compile(r"[a-z]{2,3}(?:-[a-z]+)*:\S")
 _SWITCH = re.compile(r"__[A-Z]{3,}__")
@@ -115,9 +127,13 @@ def plain_text(wikitext: str) -> str:
     """The readable text of an article: one paragraph, heading or list item a line, no blank lines, "" if none is left.
 
     Headings whose section has no text are dropped with it. The result depends on the wikitext alone.
+    Raises DataError(`tangled_markup`) where so much is opened and never closed that parsing would take minutes.
     """
+    unclosed = _unclosed(wikitext)
+    if unclosed * len(wikitext) > MAX_TANGLE:
+        raise DataError("tangled_markup", f"{unclosed} brackets and tags are never closed")
     out: list[str] = []
-    _render(mwparserfromhell.parse(wikitext), out)
+    _render(mwparserfromhell.parse(_LIST_MARKS.sub(r"\1", wikitext)), out)
     return "\n".join(_sections("".join(out).splitlines()))
 
 
@@ -128,6 +144,18 @@ def is_disambiguation(wikitext: str) -> str | None:
         if name in _DISAMBIGUATIONS:
             return name
     return "__DISAMBIG__" if "__DISAMBIG__" in wikitext else None
+
+
+def _unclosed(wikitext: str) -> int:
+    """How many brackets and tags are opened and not closed: for each, the parser reads to the end and goes back."""
+    depth: Counter[str] = Counter()
+    for match in _BRACKET.finditer(wikitext):
+        token = match.group()
+        if closed := _CLOSES.get(token[:2]):
+            depth[closed] = max(0, depth[closed] - 1)
+        else:
+            depth[token[0] if token[0] == "<" or token[:2] in ("[h", "[H") else token] += 1
+    return depth.total()
 
 
 def _render(code: Wikicode, out: list[str]) -> None:

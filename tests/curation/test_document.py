@@ -16,18 +16,21 @@ def test_id_is_source_file_and_locator() -> None:
 
 @pytest.mark.parametrize("file", ["a", "a:b", "a#b:c"])
 def test_source_is_what_stands_before_the_first_colon(file: str) -> None:
-    assert Document(id=document_id("wikipedia", file, "1:2#3"), url="", date="", digest="", text="").source == "wikipedia"
+    assert (
+        Document(id=document_id("wikipedia", file, "1:2#3"), url="", date="", digest="", text="").source == "wikipedia"
+    )
 
 
 def test_key_never_changes() -> None:
     # 16 bytes of BLAKE2b, as `b2sum -l 128` prints them: stored in datasets, so it is pinned here.
     assert document_key("") == bytes.fromhex("cae66941d9efbd404e4d88758ea67670")
-    assert DOCUMENT.key == document_key(DOCUMENT.id) != document_key(DOCUMENT.id + " ")
+    assert DOCUMENT.key == document_key(DOCUMENT.id)
+    assert DOCUMENT.key != document_key(DOCUMENT.id + " ")
     assert len(document_key("文書:é#1")) == 16
 
 
 def test_score_fields_are_the_fields_that_begin_as_none() -> None:
-    assert SCORE_FIELDS == tuple(field.name for field in fields(Document) if field.default is None)
+    assert tuple(field.name for field in fields(Document) if field.default is None) == SCORE_FIELDS
 
 
 def test_values_cannot_be_changed() -> None:
@@ -45,4 +48,4 @@ def test_a_drop_has_no_truth_value() -> None:
 def test_values_are_equal_after_pickling() -> None:
     drop = Drop("too_few_words", 49, 50)
     assert pickle.loads(pickle.dumps((DOCUMENT, drop))) == (DOCUMENT, drop)
-    assert drop != Drop("too_few_words", 49, 51)
+    assert drop not in (Drop("too_few_words", 49, 51), Drop("too_few_words", 48, 50), Drop("too_many_words", 49, 50))

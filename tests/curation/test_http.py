@@ -65,7 +65,10 @@ def test_brotli_if_there() -> None:
 
 
 def test_bodies_that_break_off_give_what_came() -> None:
-    assert PAGE.startswith(body := response(b"Content-Encoding: gzip\r\n", gzip.compress(NOISE + PAGE)[:2000]).body) or body
+    assert (
+        PAGE.startswith(body := response(b"Content-Encoding: gzip\r\n", gzip.compress(NOISE + PAGE)[:2000]).body)
+        or body
+    )
     half = chunked(NOISE)[:1800]
     assert NOISE.startswith(response(b"Transfer-Encoding: chunked\r\n", half).body)
     assert len(response(b"Transfer-Encoding: chunked\r\n", half).body) > 1700
@@ -117,7 +120,9 @@ def test_status_and_body(block: bytes, status: int, body: bytes) -> None:
     assert (parsed.status, parsed.body) == (status, body)
 
 
-@pytest.mark.parametrize("block", [b"", b"<html>", b"HTTP/1.1 OK\r\n\r\n", b"HTTP/1.1 2000 OK\r\n\r\n", b"\r\nHTTP/1.1 200\r\n\r\n"])
+@pytest.mark.parametrize(
+    "block", [b"", b"<html>", b"HTTP/1.1 OK\r\n\r\n", b"HTTP/1.1 2000 OK\r\n\r\n", b"\r\nHTTP/1.1 200\r\n\r\n"]
+)
 def test_no_status_line(block: bytes) -> None:
     with pytest.raises(DataError, match="malformed_http"):
         parse_response(block, MAX)

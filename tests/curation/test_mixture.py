@@ -69,7 +69,13 @@ def test_epochs_are_as_asked_and_0_where_not_named() -> None:
 
 def test_weights_share_the_tokens() -> None:
     mixture = Mixture(weights={"a": 3, "b": 1, "c": 0}, tokens=1000)
-    assert mixture.passes({"a": 250, "b": 500, "c": 10, "d": 10, "e": 0}) == {"a": 3.0, "b": 0.5, "c": 0, "d": 0, "e": 0}
+    assert mixture.passes({"a": 250, "b": 500, "c": 10, "d": 10, "e": 0}) == {
+        "a": 3.0,
+        "b": 0.5,
+        "c": 0,
+        "d": 0,
+        "e": 0,
+    }
 
 
 @given(st.dictionaries(st.sampled_from("abcde"), st.floats(0.01, 100), min_size=1), st.integers(1, 10**13))
@@ -83,7 +89,7 @@ def test_weights_spend_the_budget(weights: dict[str, float], tokens: int) -> Non
 
 
 def test_llama1s_mixture() -> None:
-    """LLaMA-1, table 1: 1.4 T tokens. Epochs there are of source sizes which the paper does not state; they follow here."""
+    """LLaMA-1, table 1: 1.4 T tokens. The paper does not state how large its sources are; here that follows."""
     weights = {"cc": 67.0, "c4": 15.0, "github": 4.5, "wikipedia": 4.5, "books": 4.5, "arxiv": 2.5, "se": 2.0}
     epochs = {"cc": 1.10, "c4": 1.06, "github": 0.64, "wikipedia": 2.45, "books": 2.23, "arxiv": 1.06, "se": 1.03}
     tokens = 1_400_000_000_000
@@ -121,7 +127,7 @@ def test_an_order_does_not_depend_on_the_batch(
 
 
 def test_orders_have_nothing_to_do_with_each_other() -> None:
-    """The prefix, each pass and each seed order the same documents anew: rank correlations within 5 standard errors of 0."""
+    """The prefix, each pass and each seed order documents anew: rank correlations within 5 standard errors of 0."""
     keys = np.arange(20_000, dtype=np.uint64)
     orders = [prefix_order(keys, 0), prefix_order(keys, 1), *(mix_order(keys, s, t) for s in (0, 1) for t in (0, 1, 2))]
     ranks = np.array([keys, *(np.argsort(np.argsort(order)) for order in orders)])

@@ -185,7 +185,9 @@ def test_options_are_typed(options: dict[str, Any], message: str) -> None:
 
 
 def test_an_unknown_option_is_named_with_what_there_is() -> None:
-    fails(lambda: section(Options, {"must": "a", "shar": 1}, "here"), "'shar' (did you mean 'share'?); it has must, flag")
+    fails(
+        lambda: section(Options, {"must": "a", "shar": 1}, "here"), "'shar' (did you mean 'share'?); it has must, flag"
+    )
 
 
 def test_suggest_is_silent_when_nothing_is_near() -> None:

@@ -38,7 +38,9 @@ def write_warc(bodies: Iterable[bytes], gz: bool = True) -> bytes:
 
     def write(uri: str, kind: str, payload: bytes, http_headers: StatusAndHeaders | None = None) -> None:
         headers = {"WARC-Date": "2024-05-18T01:58:10Z", "WARC-Record-ID": f"<urn:test:{out.tell()}>"}
-        record = writer.create_warc_record(uri, kind, io.BytesIO(payload), http_headers=http_headers, warc_headers_dict=headers)
+        record = writer.create_warc_record(
+            uri, kind, io.BytesIO(payload), http_headers=http_headers, warc_headers_dict=headers
+        )
         writer.write_record(record)
 
     with warnings.catch_warnings():
@@ -93,11 +95,11 @@ def assert_tiles(records: list[Record], size: int) -> None:
     assert position == size
 
 
-def assert_same_in_ranges(data: bytes, steps: Iterable[int]) -> list[Record]:
-    whole = read(data)
+def assert_same_in_ranges(data: bytes, steps: Iterable[int], max_bytes: int = MAX_BYTES) -> list[Record]:
+    whole = read(data, max_bytes=max_bytes)
     assert_tiles(whole, len(data))
     for step in steps:
-        parts = [record for at in range(0, len(data), step) for record in read(data, at, at + step)]
+        parts = [record for at in range(0, len(data), step) for record in read(data, at, at + step, max_bytes)]
         assert outcomes(parts) == outcomes(whole), step
     return whole
 
@@ -186,7 +188,12 @@ def wet(text: bytes, extra: bytes = b"") -> bytes:
 def test_wet_conversion_is_a_page_and_headers_go_by_name() -> None:
     for extra in (b"", b"WARC-Identified-Content-Language: eng\r\n", b"X-Long: one\r\n two\r\n"):
         (page,) = pages(read(gzip.compress(wet("Title\nText é\n".encode(), extra))))
-        assert (page.url, page.status, page.content_type, page.digest) == ("http://example.org/", 0, "text/plain", "sha1:B")
+        assert (page.url, page.status, page.content_type, page.digest) == (
+            "http://example.org/",
+            0,
+            "text/plain",
+            "sha1:B",
+        )
         assert page.body.decode() == "Title\nText é\n"
 
 
@@ -240,15 +247,15 @@ def test_damage_costs_only_the_records_it_touches(kind: str) -> None:
 
 
 def test_archive_inside_an_archive_is_no_record() -> None:
-    """The body of a page is a .warc.gz that does not compress any further, so its members lie in the file as they are."""
-    inner = write_warc([random.Random(n).randbytes(2_000) for n in range(6)])
-    assert len(inner) < MAX_BYTES
-    data = write_warc([b"<p>before", *[random.Random(n).randbytes(9_000) for n in range(8)], inner, b"<p>after"])
-    outer = next(r for r in read(data) if isinstance(r.value, Page) and r.value.body == inner)
-    assert next_start(Window(io.BytesIO(data), len(data)), outer.start + 1, outer.end) is not None  # the trap is there
-    records = assert_same_in_ranges(data, range(500, 40_000, 1_777))
-    assert [page.body for page in pages(records)][-2:] == [inner, b"<p>after"]
-    assert len(pages(records)) == 11
+    """A page is a .warc.gz. Deflate stores what does not compress, so the members in it lie in the file as they are."""
+    inner = write_warc([body_of(number) for number in range(12)])
+    before = write_warc([body_of(number) for number in range(20)])
+    data = before + gzip.compress(wet(inner), compresslevel=0) + gzip.compress(wet(b"after"))
+    start = next_start(Window(io.BytesIO(data), len(data)), len(before) + 1, len(data) - 200)
+    assert start is not None  # the trap is there
+    records = assert_same_in_ranges(data, range(1_000, 40_000, 5_777), max_bytes=len(inner) + 100)
+    assert [page.body for page in pages(records)][-2:] == [inner, b"after"]
+    assert len(pages(records)) == 22
 
 
 def test_several_records_in_a_member() -> None:
@@ -286,6 +293,35 @@ def test_damaged_whole_file_member_keeps_what_is_proven() -> None:
     assert set(reasons(records)) == {"damaged_gzip"}
     assert len(pages(records)) > 5
     assert {page.body for page in pages(records)} <= intact
+
+
+def test_silent_damage_in_a_whole_file_member_costs_the_record_it_is_in() -> None:
+    """Nothing is compressed, so nothing notices the flipped bit but the checksum at the end, and the record's digest."""
+    data = bytearray(gzip.compress(write_warc(BODIES, gz=False), compresslevel=0))
+    data[data.index(BODIES[1]) + 100] ^= 1
+    records = read(bytes(data))
+    assert_tiles(records, len(data))
+    assert reasons(records) == ["damaged_gzip"]
+    assert [page.body for page in pages(records)] == BODIES[:1] + BODIES[2:]
+
+
+def test_no_flipped_bit_loses_a_record() -> None:
+    """What compresses well is damaged within the first bytes that are inflated: the record must be there all the same."""
+    first, second = gzip.compress(wet(b"first")), gzip.compress(wet(b"x" * 15_000))
+    data = first + second + gzip.compress(wet(b"third"))
+    for position in range(len(first), len(first) + len(second)):
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << position % 8
+        records = read(bytes(damaged))
+        assert_tiles(records, len(data))
+        assert [r.start for r in records] == [0, len(first), len(first) + len(second)]
+        assert {page.body for page in pages(records)} >= {b"first", b"third"}
+
+
+def test_a_start_across_two_blocks_of_the_file_is_found() -> None:
+    for offset in range(-4, 2):
+        data = bytes((1 << 20) + offset) + gzip.compress(wet(b"page"))
+        assert [r.start for r in read(data)] == [0, (1 << 20) + offset], offset
 
 
 def test_memory_is_bounded_by_max_bytes() -> None:
@@ -337,7 +373,12 @@ def test_a_bad_header_costs_only_its_record(gz: bool, old: bytes, new: bytes, re
     parts = [good, bad, good, good]
     data = b"".join(map(gzip.compress, parts) if gz else parts)
     records = assert_same_in_ranges(data, [50, 300])
-    assert [outcome(r) if isinstance(r.value, DataError) else "page" for r in records] == ["page", reason, "page", "page"]
+    assert [outcome(r) if isinstance(r.value, DataError) else "page" for r in records] == [
+        "page",
+        reason,
+        "page",
+        "page",
+    ]
 
 
 def test_truncated_file() -> None:
@@ -355,13 +396,22 @@ def test_a_body_that_quotes_a_record_is_one_record() -> None:
     data = gzip.compress(wet(b"An example:\n\n" + wet(b"inner"))) + gzip.compress(wet(b"next"))
     assert len(pages(assert_same_in_ranges(data, [30]))) == 2
     # Nor when the length is wrong: the member says where the record ends.
-    wrong = gzip.compress(wet(b"An example:\n\n" + wet(b"inner")).replace(b"Content-Length: 2", b"Content-Length: 1", 1))
+    wrong = gzip.compress(
+        wet(b"An example:\n\n" + wet(b"inner")).replace(b"Content-Length: 2", b"Content-Length: 1", 1)
+    )
     assert reasons(read(wrong + gzip.compress(wet(b"next")))) == ["long_body"]
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"x", b"\0" * 5000, b"<html>not an archive</html>", gzip.compress(b"a,b\n1,2\n"), b"\x1f\x8b\x08", random.Random(5).randbytes(90_000)],
+    [
+        b"x",
+        b"\0" * 5000,
+        b"<html>not an archive</html>",
+        gzip.compress(b"a,b\n1,2\n"),
+        b"\x1f\x8b\x08",
+        random.Random(5).randbytes(90_000),
+    ],
     ids=["byte", "zeros", "html", "csv.gz", "magic", "noise"],
 )
 def test_not_an_archive(data: bytes) -> None:

@@ -165,7 +165,9 @@ def test_content_covers_tokens_lengths_sources_and_ids_alone(tmp_path: Path) -> 
     def content(tokens: list[list[int]], source: int = 0, size: int = 1, id: str = "i", url: str = "u") -> str:
         rows = [{**dict.fromkeys(PROVENANCE.names), "id": id, "url": url}] * len(tokens)
         arrays = [np.array(t) for t in tokens], np.full(len(tokens), source), np.full(len(tokens), size)
-        return str(write_shard(tmp_path, "s", *arrays, pa.Table.from_pylist(rows, schema=PROVENANCE), "uint16")["content"])
+        return str(
+            write_shard(tmp_path, "s", *arrays, pa.Table.from_pylist(rows, schema=PROVENANCE), "uint16")["content"]
+        )
 
     first = content([[1, 2], [3]])
     assert content([[1, 2], [3]], size=2, url="v") == first

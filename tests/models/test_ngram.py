@@ -147,6 +147,6 @@ def test_bad_pruning(tmp_path: Path, prune: list[int]) -> None:
 
 @pytest.mark.parametrize("corpus", [[], [[]], [["a", "<unk>"]], [["</s>"]]])
 def test_bad_corpus(tmp_path: Path, corpus: list[list[str]]) -> None:
-    with pytest.raises(ValueError, match="no word|may not hold"):
+    with pytest.raises(ValueError, match=r"no word|may not hold"):
         write_arpa(corpus, tmp_path / "m.arpa", 3, [0, 0, 0])
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,7 +146,16 @@ def test_command_line(tmp_path: Path, english: list[str], capfd: pytest.CaptureF
     assert capfd.readouterr() == ("", "")
 
 
-def test_users_mistakes(tmp_path: Path) -> None:
+@pytest.mark.skipif(not shutil.which("lmplz") or not shutil.which("build_binary"), reason="needs KenLM's programs")
+def test_lmplz_gives_the_same_perplexities(models: Path, corpus, tmp_path: Path) -> None:
+    train_perplexity(corpus[0], tmp_path, "en", origin="test", licence="none", vocabulary=2000, lmplz=True)
+    assert sorted(read_manifest(tmp_path / "perplexity-en")["files"]) == ["model.binary", "pieces.model"]
+    ours, theirs = (load_perplexity(directory / "perplexity-en") for directory in (models, tmp_path))
+    for text in corpus[1]:
+        assert ours(normalize(text)) == pytest.approx(theirs(normalize(text)), abs=0.11)
+
+
+def test_users_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = ["--out", str(tmp_path / "models")]
     with pytest.raises(InputError, match="cannot read"):
         main(["--text", str(tmp_path / "missing"), *out])
@@ -155,8 +165,11 @@ def test_users_mistakes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no text"):
         main(["--text", str(tmp_path / "empty"), *out])
     (tmp_path / "text").write_text("The quick brown fox.\n" * 10)
-    with pytest.raises(UserError, match="cannot learn up to 5 pieces.* smaller than required"):
+    with pytest.raises(UserError, match=r"cannot learn up to 5 pieces.* smaller than required"):
         main(["--text", str(tmp_path / "text"), *out, "--vocabulary", "5"])
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="lmplz is not on the PATH"):
+        main(["--text", str(tmp_path / "text"), *out, "--lmplz"])
     assert not (tmp_path / "models").exists()
 
 

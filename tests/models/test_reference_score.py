@@ -13,13 +13,13 @@ from sklearn.metrics import roc_auc_score
 from curation.document import Document
 from curation.errors import InputError, ModelError, UserError
 from models.artifact import open_artifact, read_manifest
-from models.reference_score import ReferenceScore
+from models.reference_score import ReferenceScore, make_vectorizer
 from models.train_reference import article_examples, is_held_out, main, match_lengths, train_reference
 
-SHOP = ["Add to cart.", "Free shipping", "over 50!", "Sign in", "to your account", "or create one today.", "Sale ends soon."]
+SHOP = [
     "Add to cart.",
     "Free shipping",
-    "on orders over 50!",
+    "over 50!",
     "Sign in",
     "to your account",
     "or create one today.",
@@ -94,6 +94,8 @@ def test_a_text_twice_as_long_scores_the_same(score, document: Callable[..., Doc
     text = "Sign in to your account. The value of the expression is an object.\n"
     once, twice = score([document(text * 7), document(text * 14)])
     assert twice.reference_score == pytest.approx(once.reference_score, abs=0.01)
+    rows = make_vectorizer({"features": 1 << 10, "words": 2}).transform([text, text * 14])
+    assert np.sqrt(rows.multiply(rows).sum(axis=1)) == pytest.approx(np.ones((2, 1)))
 
 
 def test_only_the_first_characters_are_read(score, document: Callable[..., Document]) -> None:

@@ -18,7 +18,7 @@ from models.train_tokenizer import main, train_tokenizer
 @pytest.fixture(scope="module")
 def path(english: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.model"
-    train_tokenizer(english, path, 1000)
+    train_tokenizer([*english, "In 2023 and 2024 there were 1000. " * 2000], path, 1000)
     return path
 
 

@@ -30,10 +30,10 @@ def test_permute_of_a_part_is_the_part_of_the_permutation(size: int, data: st.Da
 
 
 def test_permute_sends_each_index_everywhere_and_neighbours_apart() -> None:
-    """Over 4,000 keys each of 8 images of 0 comes 500 times, give or take 5 deviations; and no trend is left."""
-    images = [int(permute(np.array([0]), 8, str(key).encode())[0]) for key in range(4000)]
+    """Over 1,600 keys each of 8 images of 0 comes 200 times, give or take 5 deviations; and no trend is left."""
+    images = [int(permute(np.array([0]), 8, str(key).encode())[0]) for key in range(1600)]
     counts = np.bincount(images, minlength=8)
-    assert np.abs(counts - 500).max() < 5 * np.sqrt(500 * 7 / 8)
+    assert np.abs(counts - 200).max() < 5 * np.sqrt(200 * 7 / 8)
     order = permute(np.arange(100_000), 100_000, b"k").astype(float)
     assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < 0.015
     assert abs(np.corrcoef(order, np.arange(100_000))[0, 1]) < 0.015

@@ -164,7 +164,9 @@ def test_no_two_survivors_share_a_bucket(
     verdicts = deduplicate(near, pages[:cut], pages[cut:])
     survivors: list[np.ndarray] = []
     for number, (page, verdict) in enumerate(zip(pages, verdicts, strict=True)):
-        shared = sum(any(other[band] == hashes[number][band] for other in hashes[:number]) for band in range(near.bands))
+        shared = sum(
+            any(other[band] == hashes[number][band] for other in hashes[:number]) for band in range(near.bands)
+        )
         if shared:  # with any smaller document, also with one that goes itself
             assert verdict == Drop("near_duplicate", shared, 0)
         else:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def uint64(values: Sequence[int]) -> np.ndarray:
 def cut(documents: list[list[int]], cuts: list[int]) -> list[list[np.ndarray]]:
     """The documents in consecutive parts, some of which may be empty."""
     edges = [0, *sorted(min(c, len(documents)) for c in cuts), len(documents)]
-    return [[uint64(d) for d in documents[a:b]] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [[uint64(d) for d in documents[a:b]] for a, b in pairwise(edges)]
 
 
 def oracle(documents: list[list[int]], keep: str) -> list[list[bool]]:
@@ -91,7 +92,9 @@ def test_part_numbers_order_parts_and_arrival_does_not() -> None:
     assert losing(hashes, np.array([300, 7, 12]), documents, "none").tolist() == [True, True, True]
 
 
-@pytest.mark.parametrize(("documents", "lost"), [([1], False), ([2], True), ([1, 1], True), ([4_000_000_000] * 2, True)])
+@pytest.mark.parametrize(
+    ("documents", "lost"), [([1], False), ([2], True), ([1, 1], True), ([4_000_000_000] * 2, True)]
+)
 def test_none_counts_the_documents_of_a_part_too(documents: list[int], lost: bool) -> None:
     count = len(documents)
     verdict = losing(uint64([8] * count), np.arange(count), np.array(documents, dtype=np.uint32), "none")

@@ -16,7 +16,9 @@ def test_what_is_on_the_list_is_kept(document: Callable[..., Document]) -> None:
         assert keep(page) is page
 
 
-@pytest.mark.parametrize(("language", "measured"), [("e", "e"), ("EN", "EN"), ("en,de", "en,de"), ("", ""), (None, "none")])
+@pytest.mark.parametrize(
+    ("language", "measured"), [("e", "e"), ("EN", "EN"), ("en,de", "en,de"), ("", ""), (None, "none")]
+)
 def test_what_is_not_is_dropped(document: Callable[..., Document], language: str | None, measured: str) -> None:
     assert OneOf(values=("en", "de"))(document(language=language)) == Drop("language_other", measured, "en,de")
 

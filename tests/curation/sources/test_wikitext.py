@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from curation.errors import DataError
 from curation.sources.wikitext import is_disambiguation, plain_text
 
 TABLE = [
@@ -73,6 +74,15 @@ def test_sections_of_links_go_with_what_is_under_them() -> None:
     wikitext = "Lead.\n== See also ==\n* [[X]]\n=== More ===\n* [[Y]]\n== Life ==\ntext\n== Einzelnachweise ==\n* z"
     assert plain_text(wikitext) == "Lead.\nLife\ntext"
     assert plain_text("== Culture ==\n=== Literatur ===\ntext") == "Culture\nLiteratur\ntext"
+
+
+def test_what_would_take_the_parser_minutes_is_refused() -> None:
+    for opened in ("{{a|", "{|\n", "<b>", "<ref>", "[https://a ", "[http://a ", "[[a:b"):
+        closed = "}}" * 9000 + "|}" * 9000 + "</b>" * 9000 + "]" * 9000  # before it is opened, so it closes nothing
+        with pytest.raises(DataError, match="tangled_markup"):
+            plain_text(closed + opened * 9000)
+    plain_text(";" * 300_000)
+    plain_text("{{x|[[a]] [http://a b] <b>c</b><br>}}" * 3000 + "{|\n|}")
 
 
 def test_any_text_is_survived() -> None:

@@ -1,0 +1,107 @@
+"""The user's mistakes: one line and exit 2. Bad data: a dead letter. Never a traceback."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+
+from curation.errors import exit_on_user_error
+from pipelines import run
+from tests.whole_way.test_same_bytes import arguments
+
+MISTAKES = {
+    "missing path": (["--input", "/nowhere/*.warc.gz"], "no input file matches /nowhere/"),
+    "missing recipe": (["--recipe", "tiney"], "did you mean 'tiny'"),
+    "unknown flag": (["--wrokers", "2"], "did you mean '--workers'"),
+    "unknown beam flag": (["--runer=DirectRunner"], "did you mean '--runner'"),
+    "no such size": (["--memory", "much"], "--memory"),
+    "no workers": (["--workers", "0"], "--workers"),
+    "no such stage": (["--until", "document"], "it has documents, lines"),
+    "missing models": (["--models", "/nowhere"], "no model at /nowhere"),
+    "missing tokenizer": (["--tokenizer", "/nowhere.model"], "/nowhere.model"),
+    "no crawl range": (["--crawl", "CC-MAIN-2024-10", "--files", "all"], "--files"),
+}
+
+
+@pytest.mark.parametrize(("flags", "says"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_of_the_user(made, wet, tmp_path, capsys, flags, says):
+    options = [*arguments(wet, made, tmp_path / "run"), "--workers", "1", *flags]
+    assert exit_on_user_error(lambda: run.main(options)) == 2
+    printed = capsys.readouterr().err.strip()
+    assert printed.startswith("error: ")
+    assert says in printed
+    assert "\n" not in printed
+    assert not (tmp_path / "run" / "commoncrawl").exists()
+
+
+def test_a_typo_in_a_recipe(made, wet, tmp_path, capsys):
+    recipe = tmp_path / "typo.toml"
+    recipe.write_text((wet / "quick.toml").read_text().replace("min_words", "min_word"))
+    options = [*arguments(wet, made, tmp_path / "run"), "--recipe", str(recipe)]
+    assert exit_on_user_error(lambda: run.main(options)) == 2
+    assert "did you mean 'min_words'" in capsys.readouterr().err
+
+
+def test_a_model_with_another_checksum(made, wet, tmp_path, capsys):
+    models = tmp_path / "models"
+    for folder in made.models.iterdir():
+        for file in folder.iterdir():
+            target = models / folder.name / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read_bytes())
+    with (models / "language_id" / "lid.176.ftz").open("r+b") as stream:
+        stream.seek(1000)
+        stream.write(b"\0\0\0\0")
+    options = [*arguments(wet, made, tmp_path / "run"), "--models", str(models)]
+    assert exit_on_user_error(lambda: run.main(options)) == 2
+    assert "lid.176.ftz" in capsys.readouterr().err
+
+
+def test_other_inputs_in_the_same_output(made, wet, tmp_path, capsys):
+    options = arguments(wet, made, tmp_path / "run")
+    assert run.main([*options, "--until", "documents", "--workers", "1"]) == 0
+    fewer = [*options[: options.index("--input") + 2], "--workers", "1"]
+    assert exit_on_user_error(lambda: run.main(fewer)) == 2
+    assert "begun with other input files" in capsys.readouterr().err
+
+
+def test_from_the_shell():
+    command = [sys.executable, "-m", "pipelines.run", "--input", "/nowhere", "--output", "/nowhere/run"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: no input file matches /nowhere\n"
+    assert done.stdout == ""
+
+
+def test_bad_data_becomes_dead_letters(made, wet, tmp_path):
+    folder = tmp_path / "crawl"
+    folder.mkdir()
+    whole = sorted(wet.glob("*.wet.gz"))[0].read_bytes()
+    (folder / "empty.warc.gz").write_bytes(b"")
+    (folder / "cut.warc.gz").write_bytes(whole[: len(whole) * 2 // 3])
+    (folder / "junk.warc.gz").write_bytes(bytes(range(256)) * 40)
+    (folder / "text.warc.gz").write_bytes(gzip.compress(b"not an archive, only compressed\n" * 50))
+    (folder / "whole.warc.gz").write_bytes(whole)
+    options = ["--recipe", str(wet / "quick.toml"), "--models", str(made.models), "--output", str(tmp_path / "run")]
+    options += ["--input", str(folder), "--until", "documents", "--workers", "1", "--max-failed-fraction", "0.5", "--quiet"]
+    assert run.main(options) == 0
+    manifest = json.loads((tmp_path / "run/commoncrawl/documents/manifest.json").read_text())
+    records, size = manifest["balances"]
+    assert size["in"] == sum(path.stat().st_size for path in folder.iterdir())
+    failed = pq.read_table(tmp_path / "run/commoncrawl/documents/failed").to_pylist()
+    by_file = {row["id"].split(":")[1].split("#")[0]: row["reason"] for row in failed}
+    assert by_file.keys() == {"cut.warc.gz", "junk.warc.gz", "text.warc.gz"}
+    assert records["kept"] > 30
+
+
+def test_too_much_bad_data_stops_the_run(made, wet, tmp_path, capsys):
+    (tmp_path / "junk.warc.gz").write_bytes(bytes(range(256)) * 40)
+    options = ["--recipe", str(wet / "quick.toml"), "--models", str(made.models), "--output", str(tmp_path / "run")]
+    options += ["--input", str(tmp_path / "junk.warc.gz"), "--workers", "1", "--quiet"]
+    assert exit_on_user_error(lambda: run.main(options)) == 2
+    assert "1 of 1 records failed" in capsys.readouterr().err
