@@ -75,12 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not real.manifest["heldout"]:
         raise InputError(f"{args.data} has no held-out documents")
     shuffled_twin(args.data, args.out / "shuffled-data", config.run.seed)
-    stop = Stop()
-    stop.listen()
-    columns: dict[str, list[Score]] = {"unigram": evaluate_unigram(unigram(real), real)}
+    columns: dict[str, Sequence[Score]] = {"unigram": evaluate_unigram(unigram(real), real)}
     for name, data in {"shuffled": args.out / "shuffled-data", "real": args.data}.items():
         print(f"\n{name}", flush=True)
-        train(config, Dataset.open(data), args.out / name, device, stop)
+        with Stop() as stop:
+            train(config, Dataset.open(data), args.out / name, device, stop)
         if stop.signal:
             raise UserError("stopped and saved; the same command continues")
         found = checkpoint.find(args.out / name)

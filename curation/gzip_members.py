@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from curation.archive import LONGEST_LINE, begins_record
 
@@ -66,7 +66,7 @@ def inflated(
 ) -> Generator[bytes, None, tuple[int, str]]:
     """The inflated bytes of the member at `position`, in chunks of at most 1 MiB; returns its end and its flaw.
 
-    A call of zlib that meets an error gives nothing, so `careful` gets more of a damaged member: all but 512 bytes.
+    A call of zlib that meets an error gives nothing; `careful` gets out all that there is before the error.
     """
     piece_size, output = (_SIP, _SIP) if careful else (_PIECE, _OUTPUT)
     inflate = zlib.decompressobj(wbits=31)
@@ -78,6 +78,7 @@ def inflated(
         at += len(piece)
         try:
             while True:
+                before = inflate.copy() if careful else None
                 chunk = inflate.decompress(piece, output)
                 if chunk:
                     yield chunk
@@ -85,8 +86,20 @@ def inflated(
                 if inflate.eof or (not piece and len(chunk) < output):
                     break
         except zlib.error:
+            if before is not None:
+                yield from _byte_by_byte(before, piece)
             return at, "damaged_gzip"
     return at - len(inflate.unused_data), ""
+
+
+def _byte_by_byte(inflate: Any, piece: bytes) -> Generator[bytes, None, None]:
+    for byte in piece:
+        try:
+            chunk = inflate.decompress(bytes([byte]))
+        except zlib.error:
+            return
+        if chunk:
+            yield chunk
 
 
 def read_member(window: Window, position: int, span: int, keep: int) -> Member:

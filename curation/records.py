@@ -10,6 +10,7 @@ import base64
 import enum
 import hashlib
 import io
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -225,13 +226,13 @@ def _proven(raws: Iterator[Raw], member: Member) -> Iterator[Raw]:
     With no checksum over it, a record counts if its own digest holds. If the member only breaks off, one without a
     digest counts too, unless it is the only one: of that there is no sign that it was read rightly.
     """
-    first = next(raws, None)
-    second = next(raws, None)
-    for raw in (first, second):
-        if raw is not None:
-            yield _prove(raw, member, alone=second is None)
-    for raw in raws:
-        yield _prove(raw, member, alone=False)
+    first, second = next(raws), next(raws, None)
+    failed = False
+    for raw in itertools.chain([first], [second] if second is not None else [], raws):
+        proven = _prove(raw, member, alone=second is None)
+        if raw.fields or not failed:  # without a header it is but the rest of the one that failed
+            yield proven
+        failed = proven.error is not None
 
 
 def _prove(raw: Raw, member: Member, *, alone: bool) -> Raw:

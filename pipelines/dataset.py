@@ -67,6 +67,8 @@ def describe(manifest: dict[str, Any]) -> str:
         )
     lines.append(f"{len(manifest['shards'])} shards, dataset {manifest['dataset_id'][:16]}")
     for source in manifest["sources"]:
+        if source["tokens"] and not source["epochs_asked"]:
+            lines.append(f"warning: the mixture asks for nothing of {source['name']}, so none of it is in the shards")
         if source["epochs"] > WARN_EPOCHS:
             lines.append(f"warning: {source['name']} is repeated {source['epochs']:.1f} times; beyond {WARN_EPOCHS:.0f} little is gained")
     if not manifest["reproducible"]:

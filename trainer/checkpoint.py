@@ -84,12 +84,20 @@ def save(
 
 
 def latest(out: Path) -> Checkpoint | None:
-    """The newest whole checkpoint in OUT; says on stderr which ones it had to pass over."""
-    for path in _directories(out):
+    """The newest whole checkpoint in OUT, or None if there never was one. Says on stderr which ones it passed over.
+
+    Raises InputError if none of those that are there is whole: nobody wants to start anew without being told.
+    """
+    directories = _directories(out)
+    for path in directories:
         try:
             return read(path)
         except ModelError as error:
             print(f"passed over: {error}", file=sys.stderr)
+    if directories:
+        raise InputError(
+            f"{out} has {len(directories)} checkpoints and none is whole: remove them or choose another --out"
+        )
     return None
 
 
@@ -104,11 +112,14 @@ def find(path: Path) -> Checkpoint:
 
 
 def read(path: Path) -> Checkpoint:
-    """Read the description and check every file against it. Raises ModelError if one is missing or differs."""
+    """Read the description and check every file against it.
+
+    Raises ModelError if one is missing or differs, and InputError for the format of another version.
+    """
     try:
         description = json.loads((path / "checkpoint.json").read_text())
         if description["format"] != FORMAT:
-            raise ModelError(f"{path} has checkpoint format {description['format']}; this version reads {FORMAT}")
+            raise InputError(f"{path} has checkpoint format {description['format']}; this version reads {FORMAT}")
         for name, expected in description["sha256"].items():
             if _sha256(path / name) != expected:
                 raise ModelError(f"{path / name} is damaged: its sha256 is not the one in checkpoint.json")

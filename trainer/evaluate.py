@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ def from_log(record: dict[str, Any]) -> list[Score]:
     return [Score(source, **values) for source, values in record.items()]
 
 
-def table(columns: dict[str, Sequence[Score]]) -> str:
+def table(columns: Mapping[str, Sequence[Score]]) -> str:
     """Bits per byte as text: a row per source and one for all, a column per named list of scores."""
     rows = [("source", "documents", "tokens", *columns)]
     for scores in zip(*([*column, total(column)] for column in columns.values()), strict=True):

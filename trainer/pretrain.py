@@ -43,14 +43,18 @@ def show(line: str) -> None:
 
 
 class Stop:
-    """Whether a signal has asked the run to stop. A second one ends the process at once, unsaved."""
+    """Inside `with`, remembers the SIGTERM or Ctrl-C that came. A second one ends the process at once, unsaved."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
 
-    def listen(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._take)
+    def __enter__(self) -> Stop:
+        self._before = {number: signal.signal(number, self._take) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
@@ -160,18 +164,19 @@ def train(
         show(f"continuing after step {training.step} of {run.steps}")
     if training.step == 0 or (training.step == run.steps and run.steps not in log.heldout):
         _evaluate(training, log, show)
-    clock, since, saved = time.monotonic(), training.step, training.step
+    since, spent, saved = training.step, 0.0, training.step
     while training.step < run.steps and stop.signal is None:
         start = time.monotonic()
         loss, norm, rate = training.advance()
         seconds = time.monotonic() - start
+        spent += seconds
         z_loss, z_norm = log.z_score("loss", loss), log.z_score("grad_norm", norm)
         record = {"step": training.step, "loss": loss, "grad_norm": norm, "lr": rate, "g": training.g}
         log.append({**record, "seconds": round(seconds, 4)})
         done = training.step == run.steps
         if training.step == 1 or training.step % run.print_every == 0 or done:
-            speed = (training.step - since) * run.sequences * config.model.context / (time.monotonic() - clock)
-            clock, since = time.monotonic(), training.step
+            speed = (training.step - since) * run.sequences * config.model.context / spent
+            since, spent = training.step, 0.0
             show(
                 f"step {training.step}/{run.steps} | loss {loss:.4f} ({z_loss:+.1f}z)"
                 f" | gradient {norm:.3f} ({z_norm:+.1f}z) | lr {rate:.2e} | {speed:,.0f} tokens/s"
@@ -228,12 +233,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = configuration.load(args.preset, args.set + [f"{k}={v}" for k, v in short.items() if v is not None])
     device = pick(args.device)
     dataset = Dataset.open(args.data)
-    stop = Stop()
-    stop.listen()
-    training, log = train(config, dataset, args.out, device, stop)
+    with Stop() as stop:
+        training, log = train(config, dataset, args.out, device, stop)
     if training.step < training.config.run.steps:
         number = signal.Signals(stop.signal or signal.SIGTERM)
-        show(f"stopped by {number.name} and saved at step {training.step}; the same command continues")
+        show(
+            f"stopped by {number.name}; all up to step {training.step} is saved, and the same command continues from it"
+        )
         return 128 + number  # as a shell reports it: nobody takes the run for finished
     report(training, log, args.out)
     return 0

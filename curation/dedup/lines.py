@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -55,9 +56,25 @@ class Lines:
 
     def apply(self, document: Document, survives: np.ndarray) -> tuple[Document | Drop, int]:
         """The document without its losing lines, or a Drop when none is left; and how many lines were kept."""
-        if survives.all():
-            return document, len(survives)
-        kept = [line for line, stays in zip(self._compared(document.text), survives, strict=True) if stays]
+        kept = int(survives.sum())
+        if kept == len(survives):
+            return document, kept
         if not kept:
             return Drop("all_lines_repeat", len(survives), 0), 0
-        return replace(document, text="\n".join(kept)), len(kept)
+        return replace(document, text="\n".join(self._remaining(document.text, survives))), kept
+
+    def _remaining(self, text: str, survives: np.ndarray) -> Iterator[str]:
+        """Surviving lines; where paragraphs were set apart by blank lines, those left still are, by one."""
+        if self.semantics == "ccnet":
+            yield from (line for line, stays in zip(text.split("\n"), survives, strict=True) if stays)
+            return
+        verdicts = iter(survives)
+        first, apart = True, False
+        for line in text.split("\n"):
+            if not line.strip():
+                apart = True
+            elif next(verdicts):
+                if apart and not first:
+                    yield ""
+                yield line
+                first, apart = False, False

@@ -32,9 +32,11 @@ class Trafilatura:
     Raises DataError(`binary_body`).
     """
 
-    fast: bool = True  # no second opinion of other extractors: F1 .920, not .926, in 0.7 of the time (docs/reading.md)
+    fast: bool = (
+        True  # no second opinion of other extractors: two thirds of the time, F1 lower by .01 (docs/reading.md)
+    )
     favor_precision: bool = True  # FineWeb's choice (Penedo et al. 2024, section 3.2)
-    include_tables: bool = False
+    include_tables: bool = True  # also of layout: of 94 pages of 2008, 59 lose all their text without, 3 with
     include_comments: bool = False
     # Deterministic limits, because time limits are not: with each at its limit a page takes less than 10 s.
     max_bytes: int = 5 << 20  # as much of a response as Common Crawl keeps

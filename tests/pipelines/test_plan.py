@@ -4,7 +4,6 @@ import json
 import pickle
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from curation.filters.gopher_quality import GopherQuality
 from curation.filters.length import Length
 from curation.recipe import Recipe, StepSpec, bundled, load, parse
 from models.artifact import write_artifact
-from pipelines.plan import PACKAGES, Stage, artifacts, available, canonical, compile_source, recipe_hash, resolve
+from pipelines.plan import PACKAGES, Stage, available, canonical, compile_source, recipe_hash, resolve, verified
 
 EXTRACT = {"extract": "wikitext"}
 LENGTH = {"filter": "length"}
@@ -282,10 +281,14 @@ def test_stages_up_to_one_need_the_models_of_no_later_one(tmp_path: Path) -> Non
     )
 
 
-def test_artifacts_are_those_of_the_scorers(models: Path) -> None:
+def test_a_stage_knows_its_models_and_refuses_others(models: Path) -> None:
     (stage,) = stages(EXTRACT, LENGTH, LANGUAGE, models=models)
-    assert artifacts(stage, models) == {"language_id": models / "language_id"}
-    assert artifacts(replace(stage, steps=()), models) == {}
+    assert [name for name, _ in stage.models] == ["language_id"]
+    assert verified(stage, models) == {"language_id": models / "language_id"}
+    assert verified(stages(EXTRACT, LENGTH)[0], models) == {}
+    write_artifact(models / "language_id", {"m": b"2"}, kind="language_id", format="x", licence="x", origin="x")
+    with pytest.raises(ModelError, match="not the model that this run was planned with"):
+        verified(stage, models)
 
 
 def test_a_score_is_written_before_it_is_read(models: Path) -> None:

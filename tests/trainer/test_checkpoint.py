@@ -129,9 +129,13 @@ def test_a_damaged_checkpoint_of_the_same_step_is_replaced(out: Path, dataset: D
 def test_what_cannot_be_read_is_said_in_one_line(out: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no checkpoint and holds none"):
         checkpoint.find(tmp_path / "nowhere")
+    for name in ("checkpoint-0000002", "checkpoint-0000003"):
+        (out / name / "model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="2 checkpoints and none is whole"):
+        checkpoint.latest(out)
     path = out / "checkpoint-0000003" / "checkpoint.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
-    with pytest.raises(ModelError, match="format 99"):
+    with pytest.raises(InputError, match="format 99"):
         checkpoint.find(path.parent)
 
 

@@ -139,3 +139,12 @@ def test_the_rule_follows_from_the_semantics_unless_it_is_said() -> None:
 def test_what_cannot_be_asked(options: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         Lines(**options)
+
+
+def test_paragraphs_that_stay_are_still_set_apart():
+    lines = Lines()
+    document = Document(id="a:b#1", url="", date="", digest="", text="\nA\n\nB\n\n\nC\nD\n")
+    left = lines.apply(document, np.array([True, False, True, True]))
+    assert left[0].text == "A\n\nC\nD"
+    assert left[1] == 3
+    assert lines.apply(document, np.array([False, False, False, True]))[0].text == "D"

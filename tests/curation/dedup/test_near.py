@@ -57,7 +57,11 @@ def test_long_documents_are_hashed_in_pieces_with_the_same_result() -> None:
     hashes = np.random.default_rng(1).integers(0, MASK, 9000, dtype=np.uint64)
     whole = minhash(hashes, 16)
     assert whole.tolist() == by_datasketch(hashes.tolist(), 16)
-    assert np.minimum(minhash(hashes[:4096], 16), minhash(hashes[4096:], 16)).tolist() == whole.tolist()
+    multipliers, offsets = permutations(1)
+    smallest = int((splitmix64(hashes) * multipliers + offsets).argmin())
+    for place in (0, 4095, 4096, 8191, 8192, 8999):  # no hash is passed over, wherever a piece may end
+        moved = np.roll(hashes, place - smallest)
+        assert minhash(moved, 1).tolist() == minhash(hashes[smallest : smallest + 1], 1).tolist()
 
 
 def test_the_maps_are_one_to_one_and_all_different() -> None:
