@@ -9,7 +9,6 @@ must win; exit status 1 if it does not.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curation.errors import InputError, UserError, exit_on_user_error
+from curation.errors import CommandLine, InputError, UserError, exit_on_user_error
 from curation.token_shard import MANIFEST, Dataset, dataset_id, write_shard
 from trainer import checkpoint
 from trainer import config as configuration
@@ -61,9 +60,7 @@ def shuffled_twin(data: Path, out: Path, seed: int) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks.shuffled_control", description="Real order against shuffled.", allow_abbrev=False
-    )
+    parser = CommandLine("python -m benchmarks.shuffled_control", description="Real order against shuffled.")
     parser.add_argument("--data", type=Path, required=True, help="dataset directory")
     parser.add_argument("--out", type=Path, required=True, help="for the twin and both runs")
     parser.add_argument("--preset", default="tiny")

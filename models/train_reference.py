@@ -6,7 +6,6 @@ or held out, so that neither length nor a site's boilerplate is what the reporte
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import io
 import json
@@ -21,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from curation.errors import InputError, UserError, exit_on_user_error
+from curation.errors import CommandLine, InputError, UserError, exit_on_user_error
 from curation.sources.wikipedia import articles
 from models.artifact import write_artifact
 from models.reference_score import SETTINGS, WEIGHTS, make_vectorizer
@@ -156,9 +155,7 @@ def _say(phase: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m models.train_reference", allow_abbrev=False, description=__doc__.partition("\n")[0]
-    )
+    parser = CommandLine(prog="python -m models.train_reference", description=__doc__.partition("\n")[0])
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--positives", type=Path, metavar="JSONL", help="pages that Wikipedia cites")
     source.add_argument("--positives-dump", type=Path, metavar="DUMP", help="stand-in: articles of a Wikipedia dump")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import re
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import sentencepiece
 
-from curation.errors import InputError, UserError, exit_on_user_error
+from curation.errors import CommandLine, InputError, UserError, exit_on_user_error
 
 _COVERAGE = 0.99995  # of the text is to have its own single-character pieces: LLaMA's, by its tokenizer.model
 _RESERVED = "\0\t\u2581\u2585"  # SentencePiece uses these for itself and leaves out lines that hold them
@@ -111,7 +110,7 @@ def _read_texts(paths: Sequence[Path]) -> Iterator[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m models.train_tokenizer", allow_abbrev=False, description=__doc__)
+    parser = CommandLine(prog="python -m models.train_tokenizer", description=__doc__)
     parser.add_argument("texts", nargs="+", type=Path, metavar="TEXT", help="plain text files, UTF-8")
     parser.add_argument("--out", type=Path, required=True, help="the model file to write")
     parser.add_argument("--vocabulary", type=int, default=32000, help="number of pieces (LLaMA: 32000)")

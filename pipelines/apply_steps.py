@@ -49,7 +49,9 @@ class Account:
             self.seconds[label] += time.perf_counter() - started
 
 
-def extract(pages: Iterable[Page], label: str, extractor: Callable[[Page], Document | Drop], account: Account) -> Iterator[Document]:
+def extract(
+    pages: Iterable[Page], label: str, extractor: Callable[[Page], Document | Drop], account: Account
+) -> Iterator[Document]:
     """The documents that an extractor finds in pages."""
     for page in pages:
         try:
@@ -58,32 +60,42 @@ def extract(pages: Iterable[Page], label: str, extractor: Callable[[Page], Docum
             account.fail(page.id, page.url, label, error)
             continue
         if isinstance(verdict, Drop):
-            account.drop(Document(id=page.id, url=page.url, date=page.date, digest=page.digest, text=""), label, verdict)
+            account.drop(
+                Document(id=page.id, url=page.url, date=page.date, digest=page.digest, text=""), label, verdict
+            )
         elif isinstance(verdict, Document):
             yield verdict
         else:
             raise TypeError(f"{label} returned {type(verdict).__name__}, which is neither a Document nor a Drop")
 
 
-def apply_steps(documents: Iterable[Document], steps: Sequence[tuple[BoundStep, Any]], account: Account) -> Iterator[Document]:
-    """The documents that pass every step. `steps` pairs each recipe line with what is called: a loaded scorer, or the step."""
+def apply_steps(
+    documents: Iterable[Document], steps: Sequence[tuple[BoundStep, Any]], account: Account
+) -> Iterator[Document]:
+    """The documents that pass every step. `steps` pairs each recipe line with what is called for it."""
     source = iter(documents)
     while batch := list(islice(source, BATCH)):
         for bound, call in steps:
             if not batch:
                 break
-            batch = _score(bound, call, batch, account) if bound.kind == "score" else _judge(bound, call, batch, account)
+            batch = (
+                _score(bound, call, batch, account) if bound.kind == "score" else _judge(bound, call, batch, account)
+            )
         yield from batch
 
 
-def _score(bound: BoundStep, score: Callable[[Sequence[Document]], list[Document]], batch: list[Document], account: Account) -> list[Document]:
+def _score(
+    bound: BoundStep, score: Callable[[Sequence[Document]], list[Document]], batch: list[Document], account: Account
+) -> list[Document]:
     scored: list[Document] = account.timed(bound.label, score, batch)
     if [d.id for d in scored] != [d.id for d in batch]:
         raise TypeError(f"{bound.label} returned other documents than it was given")
     return scored
 
 
-def _judge(bound: BoundStep, step: Callable[[Document], Document | Drop], batch: list[Document], account: Account) -> list[Document]:
+def _judge(
+    bound: BoundStep, step: Callable[[Document], Document | Drop], batch: list[Document], account: Account
+) -> list[Document]:
     passed = []
     for document in batch:
         try:

@@ -58,7 +58,9 @@ class ProcessPart:
                 upstream = self.files(stage.upstream)
                 account = Account(Balance("documents", incoming=count_documents(upstream, number)), writer)
                 mask = Mask(stage.applies, read_array(upstream.claims(number)), self._read_lost(number))
-                collected = self._steps(mask.apply(read_documents(upstream.kept(number)), account), stage.steps, account)
+                collected = self._steps(
+                    mask.apply(read_documents(upstream.kept(number)), account), stage.steps, account
+                )
                 others, notes = [mask.balance], {}
             balances = [account.balance, *others]
             for balance in balances:
@@ -88,7 +90,9 @@ class ProcessPart:
         """Hashes that lost, sorted: the passes cover ascending slices of the hash space."""
         verdicts = self.files(self.stage.verdicts)
         plan = storage.read_json(storage.join(verdicts.root, "plan.json"))
-        return np.concatenate([read_array(verdicts.file("lost", number, f".{turn:04d}.npy")) for turn in range(plan["passes"])])
+        return np.concatenate(
+            [read_array(verdicts.file("lost", number, f".{turn:04d}.npy")) for turn in range(plan["passes"])]
+        )
 
 
 # One child and one copy of each model a process, however many stages and threads ask for them.
@@ -124,7 +128,7 @@ class Collector:
 
 
 class Mask:
-    """Applies the verdicts of a deduplication to a part's documents, and keeps the account of its units (lines, bands)."""
+    """Applies the verdicts of a deduplication to a part's documents, and keeps the account of its units."""
 
     def __init__(self, applies: BoundStep | None, mine: np.ndarray, lost: np.ndarray) -> None:
         if applies is None:
@@ -147,5 +151,3 @@ class Mask:
                 account.drop(document, self._label, verdict)
             else:
                 yield verdict
-
-

@@ -19,7 +19,9 @@ from pipelines.stages import Result, Run
 UNREPRODUCIBLE = ("killed_", "crashed")
 
 
-def write_manifest(run: Run, recipe: Recipe, tokenizer: Tokenizer, tokenizer_path: str, mixed: Result, results: Sequence[Result]) -> dict[str, Any]:
+def write_manifest(
+    run: Run, recipe: Recipe, tokenizer: Tokenizer, tokenizer_path: str, mixed: Result, results: Sequence[Result]
+) -> dict[str, Any]:
     """Put the tokenizer beside the shards and write `shards/manifest.json` (docs/shards.md)."""
     root = storage.join(run.output, DIRECTORY)
     storage.write_bytes(storage.join(root, "tokenizer.model"), storage.read_bytes(tokenizer_path))
@@ -59,7 +61,9 @@ def write_manifest(run: Run, recipe: Recipe, tokenizer: Tokenizer, tokenizer_pat
 
 def describe(manifest: dict[str, Any]) -> str:
     """The mixture as a table, and whatever the user should be warned of."""
-    lines = [f"\n{'source':<16}{'documents':>10}{'tokens':>13}{'held out':>12}{'epochs':>9}{'mixed tokens':>15}{'share':>8}"]
+    lines = [
+        f"\n{'source':<16}{'documents':>10}{'tokens':>13}{'held out':>12}{'epochs':>9}{'mixed tokens':>15}{'share':>8}"
+    ]
     for source in manifest["sources"]:
         lines.append(
             f"{source['name']:<16}{source['documents']:>10,}{source['tokens']:>13,}{source['heldout_tokens']:>12,}"
@@ -70,7 +74,12 @@ def describe(manifest: dict[str, Any]) -> str:
         if source["tokens"] and not source["epochs_asked"]:
             lines.append(f"warning: the mixture asks for nothing of {source['name']}, so none of it is in the shards")
         if source["epochs"] > WARN_EPOCHS:
-            lines.append(f"warning: {source['name']} is repeated {source['epochs']:.1f} times; beyond {WARN_EPOCHS:.0f} little is gained")
+            lines.append(
+                f"warning: {source['name']} is repeated {source['epochs']:.1f} times; "
+                f"beyond {WARN_EPOCHS:.0f} little is gained"
+            )
     if not manifest["reproducible"]:
-        lines.append(f"warning: not reproducible, since a time or memory limit decided about pages: {manifest['killed']}")
+        lines.append(
+            f"warning: not reproducible, since a time or memory limit decided about pages: {manifest['killed']}"
+        )
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import apache_beam as beam
@@ -51,8 +52,12 @@ def run_stage(run: Run, stage: Stage, parts: Sequence[Part], upstream_key: str) 
                 total.dropped["repeated"] += row["lost"]
     for number, count in claims.items():
         if received[number] != count:
-            raise LedgerError(f"{directory}: {part_name(number)} sent {count} claims and {received[number]} were judged")
-    return complete(run, directory, Result(directory, stage.key, len(parts), {"claims": total}, notes={"passes": passes}))
+            raise LedgerError(
+                f"{directory}: {part_name(number)} sent {count} claims and {received[number]} were judged"
+            )
+    return complete(
+        run, directory, Result(directory, stage.key, len(parts), {"claims": total}, notes={"passes": passes})
+    )
 
 
 def _plan(run: Run, directory: str, key: str, claims: int) -> tuple[int, int]:
@@ -75,7 +80,9 @@ def _pass(
     rows = ledger_rows(run, directory, names, stage.key)
     if len(rows) < len(names):
         light = passes * buckets <= MIN_BUCKETS
-        run.execute(f"{directory}-{turn}", lambda pipeline: build(pipeline, run, stage, numbers, turn, passes, buckets), light)
+        run.execute(
+            f"{directory}-{turn}", lambda pipeline: build(pipeline, run, stage, numbers, turn, passes, buckets), light
+        )
         rows = ledger_rows(run, directory, names, stage.key)
     absent = [name for name in names if name not in rows]
     if absent:
@@ -83,7 +90,9 @@ def _pass(
     return rows
 
 
-def build(pipeline: beam.Pipeline, run: Run, stage: Stage, numbers: Sequence[int], turn: int, passes: int, buckets: int) -> None:
+def build(
+    pipeline: beam.Pipeline, run: Run, stage: Stage, numbers: Sequence[int], turn: int, passes: int, buckets: int
+) -> None:
     """One pass over the hash space, from the claims of the upstream stage to this stage's verdicts."""
     if stage.applies is None:
         raise ValueError(f"{stage.name} is not a deduplication")
@@ -127,7 +136,7 @@ class SendClaims:
         first = self.turn * self.buckets
         bounds = np.searchsorted(slices, np.arange(first, first + self.buckets + 1))
         head = np.uint32(number).tobytes()
-        for bucket, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        for bucket, (start, end) in enumerate(pairwise(bounds)):
             if end > start or bucket == 0:
                 yield f"{group}/{bucket}", head + claims[start:end].tobytes()
 

@@ -1,6 +1,6 @@
 """Kept documents as JSON lines, for eyes and for other tools:
 
-    python -m pipelines.export RUN/commoncrawl/after-near --out pages.jsonl
+python -m pipelines.export RUN/commoncrawl/after-near --out pages.jsonl
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Part(NamedTuple):
 
 
 def find(declared: Iterable[str]) -> list[InputFile]:
-    """Files behind `[SOURCE=]PATTERN` arguments, sorted by (source, name). Raises InputError for one that matches nothing."""
+    """Files behind `[SOURCE=]PATTERN` arguments, sorted by (source, name). InputError for one that matches nothing."""
     files: dict[tuple[str, str], InputFile] = {}
     for argument in declared:
         source, pattern = _split(argument)
@@ -57,7 +57,10 @@ def find(declared: Iterable[str]) -> list[InputFile]:
             found = _describe(source, path, name)
             other = files.setdefault((source, name), found)
             if other.path != path:
-                raise InputError(f"{path} and {other.path} would both be called {name} in document ids; give their common folder as input")
+                raise InputError(
+                    f"{path} and {other.path} would both be called {name} in document ids; "
+                    "give their common folder as input"
+                )
     return [files[key] for key in sorted(files)]
 
 
@@ -69,7 +72,7 @@ def _split(argument: str) -> tuple[str, str]:
 
 
 def _expand(pattern: str) -> list[tuple[str, str]]:
-    """(path, name in ids) of each file that matches. Names start at `crawl-data/`, else at the pattern's fixed folder."""
+    """(path, name in ids) of each file that matches. Names start at `crawl-data/`, else below the pattern's folder."""
     if storage.is_http(pattern):
         return [(pattern, _name(pattern, os.path.dirname(pattern)))]
     if not storage.is_local(pattern):
@@ -99,7 +102,9 @@ def _describe(source: str, path: str, name: str) -> InputFile:
         return InputFile(source, path, name, size, f"{size} {tag}")
     if not storage.is_local(path):
         found = FileSystems.match([path])[0].metadata_list[0]
-        return InputFile(source, path, name, found.size_in_bytes, f"{found.size_in_bytes} {found.last_updated_in_seconds}")
+        return InputFile(
+            source, path, name, found.size_in_bytes, f"{found.size_in_bytes} {found.last_updated_in_seconds}"
+        )
     try:
         with open(path, "rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -109,7 +114,7 @@ def _describe(source: str, path: str, name: str) -> InputFile:
 
 
 def cut(files: Sequence[InputFile], range_size: int) -> list[Part]:
-    """Parts in the order of (source, file, offset). Only files with a gzip member per record can be read from the middle."""
+    """Parts in the order of (source, file, offset). Only files with a gzip member per record are cut."""
     parts: list[Part] = []
     position: dict[str, int] = {}
     for file in files:
@@ -121,7 +126,9 @@ def cut(files: Sequence[InputFile], range_size: int) -> list[Part]:
                     step = range_size
         for start in range(0, max(file.size, 1), max(step, 1)):
             end = min(start + step, file.size)
-            parts.append(Part(len(parts), file.source, file.path, file.file, file_number, file.size, file.identity, start, end))
+            parts.append(
+                Part(len(parts), file.source, file.path, file.file, file_number, file.size, file.identity, start, end)
+            )
     return parts
 
 
@@ -143,7 +150,9 @@ def freeze(output: str, files: Sequence[InputFile], range_size: int) -> list[Par
         return parts
     frozen = load(output)
     if {(p.source, p.file, p.identity) for p in frozen} != {(f.source, f.file, f.identity) for f in files}:
-        raise InputError(f"{output} was begun with other input files; continue with the same ones or choose a new --output")
+        raise InputError(
+            f"{output} was begun with other input files; continue with the same ones or choose a new --output"
+        )
     return frozen
 
 

@@ -62,7 +62,9 @@ class Turns:
 
 def run_mix(run: Run, mixture: Mixture, shard_tokens: int, sources: Sequence[Source], dtype: str) -> Result:
     """Write the shards. The result's notes hold what the dataset's manifest says of shards and sources."""
-    key = hashlib.sha256(repr(("mix 1", [s.key for s in sources], sorted(asdict(mixture).items()), shard_tokens, dtype)).encode()).hexdigest()
+    key = hashlib.sha256(
+        repr(("mix 1", [s.key for s in sources], sorted(asdict(mixture).items()), shard_tokens, dtype)).encode()
+    ).hexdigest()
     if done := finished(run, DIRECTORY + "/mix", key):
         return done
     epochs = mixture.passes({source.name: source.tokens for source in sources})
@@ -111,7 +113,7 @@ def _describe(source: Source, asked: float, turns: Turns, total: int) -> dict[st
 
 
 def _turns(run: Run, source: Source, epochs: float, seed: int, dtype: str) -> Turns:
-    """Whole passes, and where the fractional one ends: the longest prefix of the keyed order within its token budget."""
+    """Whole passes, and where the fractional one ends: the longest prefix of the keyed order in its budget."""
     whole = int(epochs)
     budget = round((epochs - whole) * source.tokens)
     if not budget:
@@ -133,7 +135,7 @@ def _turns(run: Run, source: Source, epochs: float, seed: int, dtype: str) -> Tu
 
 
 def _sum_over_parts(run: Run, source: Source, seed: int, bin: int | None, dtype: str) -> np.ndarray:
-    """Tokens and documents of a source by the top 16 bits of the prefix order; or (order, tokens) of those in one bin."""
+    """Tokens and documents by the top 16 bits of the prefix order; or (order, tokens) of those in one bin."""
     path = storage.join(run.output, DIRECTORY, "mix", f"{source.name}.prefix-{'bins' if bin is None else bin}.npy")
     weigh = Weigh(run.output, source, seed, bin, dtype)
 
@@ -216,7 +218,15 @@ def document_keys(ids: Sequence[str]) -> np.ndarray:
 
 
 def _pass(
-    run: Run, sources: Sequence[Source], turns: dict[str, Turns], seed: int, count: int, wanted: Sequence[str], key: str, dtype: str, label: str
+    run: Run,
+    sources: Sequence[Source],
+    turns: dict[str, Turns],
+    seed: int,
+    count: int,
+    wanted: Sequence[str],
+    key: str,
+    dtype: str,
+    label: str,
 ) -> dict[str, dict[str, Any]]:
     rows = _committed(run, wanted, key)
     missing = [name for name in wanted if name not in rows]
@@ -251,7 +261,13 @@ def _row_name(name: str) -> str:
     return name.replace("/", "-")
 
 
-_COPY = [("order", pa.uint64()), ("key", pa.binary(16)), ("turn", pa.uint16()), ("source", pa.uint16()), ("nbytes", pa.uint32())]
+_COPY = [
+    ("order", pa.uint64()),
+    ("key", pa.binary(16)),
+    ("turn", pa.uint16()),
+    ("source", pa.uint16()),
+    ("nbytes", pa.uint32()),
+]
 COPIES = pa.schema([*_COPY, ("tokens", pa.large_binary()), *PROVENANCE])
 
 
@@ -308,7 +324,9 @@ class Copies:
             pa.array(np.full(len(rows), turn), pa.uint16()),
             pa.array(np.full(len(rows), self._source), pa.uint16()),
             pa.array(shard.nbytes[rows], pa.uint32()),
-            pa.array([shard.tokens[shard.offsets[r] : shard.offsets[r + 1]].tobytes() for r in rows], pa.large_binary()),
+            pa.array(
+                [shard.tokens[shard.offsets[r] : shard.offsets[r + 1]].tobytes() for r in rows], pa.large_binary()
+            ),
             *self._provenance.take(rows).combine_chunks().columns,
         ]
         sink = pa.BufferOutputStream()
@@ -329,7 +347,9 @@ class WriteShard:
         name, payloads = keyed
         tables = [pa.ipc.open_stream(payload).read_all() for payload in payloads]
         table = pa.concat_tables(tables) if tables else COPIES.empty_table()
-        table = table.take(pc.sort_indices(table, [("order", "ascending"), ("key", "ascending"), ("turn", "ascending")]))
+        table = table.take(
+            pc.sort_indices(table, [("order", "ascending"), ("key", "ascending"), ("turn", "ascending")])
+        )
         root = storage.join(self.output, DIRECTORY)
         with storage.scratch(storage.join(root, name)) as folder:
             entry = write_shard(
@@ -343,5 +363,7 @@ class WriteShard:
             )
             for file in sorted(path for path in folder.rglob("*") if path.is_file()):
                 storage.publish(file, storage.join(root, str(file.relative_to(folder))))
-        storage.write_json(storage.join(root, "mix", "ledger", f"{_row_name(name)}.json"), {"key": self.key, "entry": entry})
+        storage.write_json(
+            storage.join(root, "mix", "ledger", f"{_row_name(name)}.json"), {"key": self.key, "entry": entry}
+        )
         return name

@@ -1,10 +1,10 @@
 """The files of one stage, by part, and how a part is committed.
 
-    STAGE/kept/part-0000042.parquet     documents that go on
-    STAGE/dropped/part-0000042.parquet  documents that a rule dropped: rule, measured, limit, scores; no text
-    STAGE/failed/part-0000042.parquet   dead letters: what could not be processed, and why
-    STAGE/claims/part-0000042.npy       hashes for the deduplication that follows
-    STAGE/ledger/part-0000042.json      the account, written last: with the stage's key in it, it commits the part
+STAGE/kept/part-0000042.parquet     documents that go on
+STAGE/dropped/part-0000042.parquet  documents that a rule dropped: rule, measured, limit, scores; no text
+STAGE/failed/part-0000042.parquet   dead letters: what could not be processed, and why
+STAGE/claims/part-0000042.npy       hashes for the deduplication that follows
+STAGE/ledger/part-0000042.json      the account, written last: with the stage's key in it, it commits the part
 """
 
 from __future__ import annotations
@@ -25,14 +25,22 @@ from curation.document import SCORE_FIELDS, Document, Drop
 from curation.errors import DataError, LedgerError
 from pipelines import storage
 
-_SCORES = [("language", pa.string())] + [(name, pa.float32()) for name in SCORE_FIELDS if name != "language"]
+_SCORES = [(name, pa.string() if name == "language" else pa.float32()) for name in SCORE_FIELDS]
 _ORIGIN = [("id", pa.string()), ("url", pa.string()), ("date", pa.string()), ("digest", pa.string())]
 KEPT = pa.schema([*_ORIGIN, *_SCORES, ("text", pa.string())])
 DROPPED = pa.schema(
-    [*_ORIGIN, *_SCORES, ("characters", pa.int64()), ("step", pa.string()), ("rule", pa.string())]
-    + [("measured", pa.string()), ("limit", pa.string())]
+    [*_ORIGIN, *_SCORES, ("characters", pa.int64())]
+    + [(name, pa.string()) for name in ("step", "rule", "measured", "limit")]
 )
-FAILED = pa.schema([("id", pa.string()), ("url", pa.string()), ("step", pa.string()), ("reason", pa.string()), ("message", pa.string())])
+FAILED = pa.schema(
+    [
+        ("id", pa.string()),
+        ("url", pa.string()),
+        ("step", pa.string()),
+        ("reason", pa.string()),
+        ("message", pa.string()),
+    ]
+)
 
 ROWS = 512  # documents a Parquet row group: fixed, so that the bytes of a part depend on its documents alone
 MESSAGE = 300  # characters of a dead letter's message
@@ -85,11 +93,12 @@ def count_documents(files: StageFiles, number: int) -> int:
 
 
 def read_array(path: str) -> np.ndarray:
-    return np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False)
+    array: np.ndarray = np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False)
+    return array
 
 
 class PartWriter(AbstractContextManager["PartWriter"]):
-    """Streams one part to temporary files and publishes them together. Leaving without `commit` leaves nothing behind."""
+    """Streams a part to temporary files and publishes them together. Leaving without `commit` leaves nothing."""
 
     def __init__(self, files: StageFiles, number: int) -> None:
         self._files = files
@@ -123,7 +132,9 @@ class PartWriter(AbstractContextManager["PartWriter"]):
             storage.publish(path, self._files.claims(self._number))
         storage.write_json(self._files.ledger(self._number), row)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for table in self._tables.values():
             table.close()
         self._stack.close()

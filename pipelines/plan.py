@@ -117,7 +117,11 @@ def compile_source(recipe: Recipe, source: str, inputs: str, models: Path, until
         decides = [stage.applies] if stage.kind == "claims" and stage.applies else stage.steps
         history.append([stage.kind, *[_identity(step, models) for step in decides]])
         models_used = tuple((name, artifact_identity(models, name)) for name in _artifacts(stage))
-        stages.append(replace(stage, models=models_used, key=hashlib.sha256(json.dumps(history, sort_keys=True).encode()).hexdigest()))
+        stages.append(
+            replace(
+                stage, models=models_used, key=hashlib.sha256(json.dumps(history, sort_keys=True).encode()).hexdigest()
+            )
+        )
     return stages
 
 
@@ -178,7 +182,9 @@ def verified(stage: Stage, models: Path) -> dict[str, Path]:
     paths = {name: open_artifact(models, name) for name, _ in stage.models}
     for name, identity in stage.models:
         if artifact_identity(models, name) != identity:
-            raise ModelError(f"{paths[name]} is not the model that this run was planned with: give all machines the same files")
+            raise ModelError(
+                f"{paths[name]} is not the model that this run was planned with: give all machines the same files"
+            )
     return paths
 
 

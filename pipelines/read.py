@@ -33,7 +33,9 @@ class Reading(AbstractContextManager["Reading"]):
         self.span: tuple[int, int] | None = None
         self._stream: BinaryIO = part.open()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stream.close()
 
     def pages(self) -> Iterator[Page]:
@@ -51,7 +53,9 @@ class Reading(AbstractContextManager["Reading"]):
         for record in read_range(self._stream, part.size, part.start, part.end, part.source, part.file):
             first, position = self.span or (record.start, record.start)
             if record.start != position:
-                raise LedgerError(f"{part.file}: a record ends at byte {position} and the next begins at {record.start}")
+                raise LedgerError(
+                    f"{part.file}: a record ends at byte {position} and the next begins at {record.start}"
+                )
             self.span = (first, record.end)
             self._account.balance.incoming += 1
             if isinstance(record.value, DataError):

@@ -6,12 +6,13 @@ stages would learn from earlier ones (passes, shards) are the smallest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pipelines import curate, dedup, mix
 from pipelines.inputs import Part
 from pipelines.mix import SendCopies, Source, Turns
 from pipelines.plan import Stage
+from pipelines.runner import Build
 from pipelines.stages import EachPart, Run
 from pipelines.tokens import TokenizePart
 
@@ -20,24 +21,29 @@ def rehearse(run: Run, plan: Mapping[str, Sequence[Stage]], parts: Mapping[str, 
     """Hand over every pipeline; the names of those that were accepted."""
     accepted: list[str] = []
 
-    def hand_over(name: str, build: object) -> None:
-        run.execute(name, build)  # type: ignore[arg-type]
+    def hand_over(name: str, build: Build) -> None:
+        run.execute(name, build)
         accepted.append(name)
+
+    def each_part(name: str, work: Callable[[int], None], numbers: Sequence[int]) -> None:
+        hand_over(name, lambda pipeline: pipeline | EachPart(work, numbers))
+
+    def claims(stage: Stage, numbers: Sequence[int]) -> None:
+        hand_over(f"{stage.source}/{stage.name}", lambda pipeline: dedup.build(pipeline, run, stage, numbers, 0, 1, 8))
 
     for source, stages in plan.items():
         numbers = [part.number for part in parts[source]]
         for stage in stages:
-            name = f"{source}/{stage.name}"
             if stage.kind == "claims":
-                hand_over(name, lambda pipeline, stage=stage: dedup.build(pipeline, run, stage, numbers, 0, 1, 8))
+                claims(stage, numbers)
             else:
-                work = curate.ProcessPart(run.output, run.models, stage)
-                hand_over(name, lambda pipeline, work=work: pipeline | EachPart(work, numbers))
+                each_part(f"{source}/{stage.name}", curate.ProcessPart(run.output, run.models, stage), numbers)
         last = stages[-1]
         tokenize = TokenizePart(run.output, source, last.name, "tokenizer.model", "", 0.0, last.key)
-        hand_over(f"{source}/tokens", lambda pipeline, work=tokenize: pipeline | EachPart(work, numbers))
+        each_part(f"{source}/tokens", tokenize, numbers)
     sources = tuple(
-        Source(number, name, tuple(part.number for part in parts[name]), "", 0, 0, 0, 0) for number, name in enumerate(plan)
+        Source(number, name, tuple(part.number for part in parts[name]), "", 0, 0, 0, 0)
+        for number, name in enumerate(plan)
     )
     turns = {source.name: Turns(1, 0, 0, 0) for source in sources}
     send = SendCopies(run.output, sources, turns, 0, 1, frozenset(["shard-00000"]), "uint16")

@@ -1,4 +1,6 @@
-"""Run a recipe over inputs: `python -m pipelines.run --recipe tiny --input 'crawl/*.warc.gz' --models models --output out`.
+"""Run a recipe over inputs:
+
+    python -m pipelines.run --recipe tiny --input 'crawl/*.warc.gz' --models artifacts --output run
 
 The same command continues an interrupted run where it stopped. What Beam's own options are (--runner, --project, …)
 goes to Beam; whatever neither knows is an error.
@@ -27,7 +29,6 @@ from pipelines.read import check_tiling
 from pipelines.rehearse import rehearse
 from pipelines.stages import Result, Run, ledger_rows, part_name
 
-
 LIGHT_DOCUMENTS = 5000  # a stage of fewer is over before a second process has started
 
 
@@ -35,19 +36,31 @@ def parser() -> CommandLine:
     result = CommandLine(prog="pipelines.run", description="Turn crawl files into token shards.")
     result.add_argument("--recipe", default="tiny", help="a bundled recipe's name, or a .toml file")
     result.add_argument(
-        "--input", action="append", default=[], metavar="[SOURCE=]PATTERN", help="files, folders or globs; local, https, gs, s3"
+        "--input",
+        action="append",
+        default=[],
+        metavar="[SOURCE=]PATTERN",
+        help="files, folders or globs; local, https, gs, s3",
     )
     result.add_argument("--crawl", help="a Common Crawl crawl id, such as CC-MAIN-2024-10")
-    result.add_argument("--files", default="0:1", metavar="A:B", help="which files of the crawl's listing (with --crawl)")
-    result.add_argument("--kind", choices=("warc", "wet"), default="warc", help="which files of the crawl (with --crawl)")
+    result.add_argument(
+        "--files", default="0:1", metavar="A:B", help="which files of the crawl's listing (with --crawl)"
+    )
+    result.add_argument(
+        "--kind", choices=("warc", "wet"), default="warc", help="which files of the crawl (with --crawl)"
+    )
     result.add_argument("--models", default="models-local", help="folder of model artifacts")
-    result.add_argument("--tokenizer", default="", help="a SentencePiece model; without one, it is trained on the kept text")
+    result.add_argument(
+        "--tokenizer", default="", help="a SentencePiece model; without one, it is trained on the kept text"
+    )
     result.add_argument("--output", required=True, help="folder of the run; the same one continues it")
     result.add_argument("--until", metavar="STAGE", help="stop after this stage of each source, such as documents")
     result.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="local worker processes")
     result.add_argument("--memory", type=_size, default=_size("4GiB"), help="what a shuffle may hold, such as 4GiB")
     result.add_argument("--range-size", type=_size, default=inputs.RANGE_SIZE, help="largest part, such as 128MiB")
-    result.add_argument("--max-failed-fraction", type=float, default=0.05, help="of records that may fail before the run does")
+    result.add_argument(
+        "--max-failed-fraction", type=float, default=0.05, help="of records that may fail before the run does"
+    )
     result.add_argument("--quiet", action="store_true", help="no progress lines")
     return result
 
@@ -91,7 +104,11 @@ def execute(arguments: argparse.Namespace, run_pipeline: runner.Execute, rehears
     for stages in plan.values():  # a run that cannot end stops here, before anything is written
         for stage in stages:
             verified(stage, models)
-    parts = inputs.cut(files, arguments.range_size) if rehearsing else inputs.freeze(run.output, files, arguments.range_size)
+    parts = (
+        inputs.cut(files, arguments.range_size)
+        if rehearsing
+        else inputs.freeze(run.output, files, arguments.range_size)
+    )
     by_source = {source: [part for part in parts if part.source == source] for source in sources}
     if rehearsing:
         print("dry run, nothing was submitted; accepted:", *rehearse(run, plan, by_source), sep="\n  ")
@@ -105,7 +122,9 @@ def execute(arguments: argparse.Namespace, run_pipeline: runner.Execute, rehears
     if arguments.until:
         print(report.funnel(results))
         return 0
-    manifest = _dataset(run, recipe, arguments.tokenizer, {s: stages[-1] for s, stages in plan.items()}, by_source, results)
+    manifest = _dataset(
+        run, recipe, arguments.tokenizer, {s: stages[-1] for s, stages in plan.items()}, by_source, results
+    )
     storage.write_json(storage.join(run.output, "ledger.json"), [result.to_json() for result in results])
     print(report.funnel(results))
     print(dataset.describe(manifest))
@@ -113,18 +132,27 @@ def execute(arguments: argparse.Namespace, run_pipeline: runner.Execute, rehears
         print(f"\nslowest steps, over all workers:\n{slow}")
     print(f"\n{time.monotonic() - started:.0f} s")
     print(f"shards:  {storage.join(run.output, 'shards')}")
-    print(f"books:   {storage.join(run.output, 'ledger.json')}; what was dropped or failed, and why, lies beside each stage")
+    print(
+        f"books:   {storage.join(run.output, 'ledger.json')}; what was dropped or failed, and why, is beside each stage"
+    )
     return 0
 
 
 def _dataset(
-    run: Run, recipe: recipes.Recipe, tokenizer: str, last: dict[str, Stage], parts: dict[str, list[Part]], results: list[Result]
+    run: Run,
+    recipe: recipes.Recipe,
+    tokenizer: str,
+    last: dict[str, Stage],
+    parts: dict[str, list[Part]],
+    results: list[Result],
 ) -> dict[str, Any]:
     """Tokenize what was kept, mix it, and write the manifest. Adds its stages to the results."""
     kept = [(part, f"{source}/{stage.name}", stage.key) for source, stage in last.items() for part in parts[source]]
     path = tokens.ensure_tokenizer(run, tokenizer, recipe.tokenizer, kept)
     loaded = tokens.load_tokenizer(path, tokens.file_hash(path))
-    documents = {s: next(r for r in results if r.name == f"{s}/{stage.name}").kept_documents for s, stage in last.items()}
+    documents = {
+        s: next(r for r in results if r.name == f"{s}/{stage.name}").kept_documents for s, stage in last.items()
+    }
     tokenized = {
         source: tokens.run_stage(
             run, source, parts[source], stage, path, recipe.heldout.fraction, light=documents[source] < LIGHT_DOCUMENTS
@@ -170,7 +198,8 @@ def _check_reading(run: Run, stage: Stage, parts: list[Part], result: Result, mo
     if records.failed.total() > most * records.incoming:
         worst = records.failed.most_common(1)[0][0]
         raise InputError(
-            f"{records.failed.total()} of {records.incoming} records failed, {worst} most often; see {run.output}/{directory}/failed, "
+            f"{records.failed.total()} of {records.incoming} records failed, {worst} most often; "
+            f"see {run.output}/{directory}/failed, "
             f"or allow it with --max-failed-fraction"
         )
 
@@ -179,7 +208,14 @@ def _source(number: int, name: str, parts: Sequence[Part], result: Result) -> So
     counts = {unit: int(result.notes[f"train_{unit}"]) for unit in ("documents", "tokens")}
     held = {unit: int(result.notes[f"heldout_{unit}"]) for unit in ("documents", "tokens")}
     return Source(
-        number, name, tuple(p.number for p in parts), result.key, counts["documents"], counts["tokens"], held["documents"], held["tokens"]
+        number,
+        name,
+        tuple(p.number for p in parts),
+        result.key,
+        counts["documents"],
+        counts["tokens"],
+        held["documents"],
+        held["tokens"],
     )
 
 

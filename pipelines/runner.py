@@ -35,9 +35,8 @@ class Execute(Protocol):
     def __call__(self, name: str, build: Build, light: bool = False) -> None: ...
 
 
-
 def beam_flags(flags: Sequence[str], workers: int) -> list[str]:
-    """Beam's flags, checked: what is left of the command line. Beam itself only warns of `--runer=X`; we do not run it."""
+    """What is left of the command line, checked. Beam itself only warns of `--runer=X` and runs something else."""
     parser = _Parser(prog="pipelines.run", add_help=False)
     for cls in {str(c): c for c in PipelineOptions.__subclasses__()}.values():
         cls._add_argparse_args(parser)
@@ -45,6 +44,11 @@ def beam_flags(flags: Sequence[str], workers: int) -> list[str]:
     unknown = parser.parse_known_args(list(flags))[1]
     if unknown:
         raise UserError(f"unknown option {unknown[0]}{suggest(unknown[0].split('=')[0], [*names, *OWN_OPTIONS])}")
+    if _runner(flags) == "DataflowRunner":
+        cloud = PipelineOptions(list(flags)).view_as(GoogleCloudOptions)
+        missing = [name for name in ("project", "region", "temp_location") if not getattr(cloud, name)]
+        if missing:  # Beam would look for credentials, then create a bucket
+            raise UserError(f"--runner=DataflowRunner needs {', '.join(f'--{name}' for name in missing)}")
     if _runner(flags) != "DirectRunner":
         return list(flags)
     mode = "multi_processing" if workers > 1 else "in_memory"

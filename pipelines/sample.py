@@ -8,7 +8,6 @@ what was put in, by kind and by fault, so that a run's funnel can be checked aga
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.document import Page
-from curation.errors import InputError, exit_on_user_error
+from curation.errors import CommandLine, InputError, exit_on_user_error
 from curation.sources.wikipedia import count_pages, read_dump
 from models.fetch import wheel, wheel_member
 from pipelines import sample_faults
@@ -235,9 +234,7 @@ def _say(line: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m pipelines.sample", allow_abbrev=False, description="Build the sample crawl of real pages."
-    )
+    parser = CommandLine(prog="python -m pipelines.sample", description="Build the sample crawl of real pages.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write it to")
     parser.add_argument(
         "--cache", type=Path, help="folder for fetched files (default: $WINNOW_CACHE or ~/.cache/winnow)"

@@ -1,4 +1,4 @@
-"""Run a stage: which parts are still to do, the pipeline over them, the books at the end, and the manifest written last."""
+"""Run a stage: which parts are still to do, the pipeline over them, the books at the end, the manifest last."""
 
 from __future__ import annotations
 
@@ -157,5 +157,3 @@ def add_up(directory: str, key: str, rows: Sequence[dict[str, Any]]) -> Result:
         seconds.update(row.get("seconds", {}))
         notes.update(row.get("notes", {}))
     return Result(directory, key, len(rows), balances, dict(seconds), dict(notes))
-
-

@@ -1,4 +1,4 @@
-"""The tokenizer, and a source's kept documents as token parts: shards of their own, from which any mixture is copied."""
+"""The tokenizer, and a source's kept documents as token parts, from which any mixture is copied."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def file_hash(path: str) -> str:
 
 
 def is_heldout(text: str, fraction: float) -> bool:
-    """By the hash of the content, case and white space aside: the same text is on the same side in every source and run."""
+    """By the hash of the content, case and white space aside: equal texts are on the same side, always."""
     digest = hashlib.blake2b(" ".join(text.lower().split()).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") < fraction * float(1 << 64)
 
@@ -128,7 +128,9 @@ class TokenizePart:
             "balances": [balance.to_json()],
             "entries": entries,
             "notes": {
-                f"{side}_{unit}": entry[unit] for side, entry in entries.items() for unit in ("documents", "tokens", "bytes")
+                f"{side}_{unit}": entry[unit]
+                for side, entry in entries.items()
+                for unit in ("documents", "tokens", "bytes")
             },
         }
         storage.write_json(files.ledger(number), row)
@@ -153,4 +155,3 @@ def load_tokenizer(path: str, identity: str) -> Tokenizer:
         local = folder / "tokenizer.model"
         local.write_bytes(storage.read_bytes(path))
         return Tokenizer.load(local)
-

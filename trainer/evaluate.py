@@ -10,7 +10,6 @@ before it. Bits per byte of several documents is the sum of bits over the sum of
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,13 +21,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from curation.errors import InputError, UserError, exit_on_user_error
+from curation.errors import CommandLine, InputError, UserError, exit_on_user_error
 from curation.token_shard import Dataset
 from trainer import checkpoint
 from trainer.device import DEVICES, autocast, pick
 from trainer.model import token_losses
 
-_BATCH = 16_384  # tokens that go through the model at once
+_BATCH = 4096  # tokens that go through the model at once
 _FITTED = 1 << 30  # training tokens that the unigram is fitted on, at most
 _IGNORED = -100
 
@@ -152,9 +151,7 @@ def table(columns: Mapping[str, Sequence[Score]]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        "python -m trainer.evaluate", description="Held-out bits per byte.", allow_abbrev=False
-    )
+    parser = CommandLine("python -m trainer.evaluate", description="Held-out bits per byte.")
     parser.add_argument("--data", type=Path, required=True, help="dataset directory; its held-out part is read")
     parser.add_argument("--checkpoint", type=Path, required=True, help="a checkpoint, or a run's output directory")
     parser.add_argument("--device", choices=DEVICES, default="auto")

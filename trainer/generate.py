@@ -8,7 +8,6 @@ model, not for serving one.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from curation.errors import UserError, exit_on_user_error
+from curation.errors import CommandLine, UserError, exit_on_user_error
 from trainer import checkpoint
 from trainer.device import DEVICES, autocast, pick
 
@@ -99,7 +98,7 @@ def write(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m trainer.generate", description="Continue a prompt.", allow_abbrev=False)
+    parser = CommandLine(prog="python -m trainer.generate", description="Continue a prompt.")
     parser.add_argument("--checkpoint", type=Path, required=True, help="a checkpoint, or a run's output directory")
     parser.add_argument("--prompt", default="", help="how the text begins; empty: the model begins a document")
     parser.add_argument("--tokens", type=int, default=100, help="how many to write at most")

@@ -7,7 +7,6 @@ DIR then opens with `transformers.LlamaForCausalLM.from_pretrained(DIR)`, whose 
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import shutil
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from curation.errors import InputError, exit_on_user_error
+from curation.errors import CommandLine, InputError, exit_on_user_error
 from trainer import checkpoint
 from trainer.config import ModelConfig
 
@@ -100,7 +99,7 @@ def export(found: checkpoint.Checkpoint, out: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m trainer.hf", description="Export for transformers.", allow_abbrev=False)
+    parser = CommandLine(prog="python -m trainer.hf", description="Export for transformers.")
     parser.add_argument("--checkpoint", type=Path, required=True, help="a checkpoint, or a run's output directory")
     parser.add_argument("--out", type=Path, required=True, help="a directory to create")
     args = parser.parse_args(argv)

@@ -8,7 +8,6 @@ Every step is a line of RUN/log.jsonl. One process, one device; what a step is (
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 import signal
@@ -22,7 +21,7 @@ from typing import Any
 
 import torch
 
-from curation.errors import InputError, UserError, exit_on_user_error
+from curation.errors import CommandLine, InputError, UserError, exit_on_user_error
 from curation.token_shard import Dataset
 from trainer import checkpoint
 from trainer import config as configuration
@@ -217,7 +216,7 @@ def report(training: Training, log: Log, out: Path, show: Show = show) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m trainer.pretrain", description="Train a LLaMA.", allow_abbrev=False)
+    parser = CommandLine(prog="python -m trainer.pretrain", description="Train a LLaMA.")
     parser.add_argument("--data", type=Path, required=True, help="dataset directory, with its manifest.json")
     parser.add_argument(
         "--out", type=Path, required=True, help="where checkpoints and log go; an interrupted run is continued"

@@ -56,6 +56,8 @@ class Lines:
 
     def apply(self, document: Document, survives: np.ndarray) -> tuple[Document | Drop, int]:
         """The document without its losing lines, or a Drop when none is left; and how many lines were kept."""
+        if len(survives) != self.units(document):
+            raise ValueError(f"{len(survives)} verdicts for a document of {self.units(document)} lines")
         kept = int(survives.sum())
         if kept == len(survives):
             return document, kept

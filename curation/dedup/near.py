@@ -21,9 +21,9 @@ EMPTY = np.empty(0, dtype=np.uint64)
 class Near:
     """Drop a document when a bucket it shares holds a smaller document. Buckets alone decide: no clusters are formed.
 
-    A pair of similarity s shares a bucket with probability 1 - (1 - s^rows)^bands. The defaults are FineWeb's (Penedo et
-    al. 2024, section 3.4): word 5-grams, 14 bands of 8, so 0.77 at s = 0.75 and 0.92 at 0.8. Since no two survivors share
-    a bucket, no survivor that is held out has such a near duplicate in training.
+    A pair of similarity s shares a bucket with probability 1 - (1 - s^rows)^bands. The defaults are FineWeb's (Penedo
+    et al. 2024, section 3.4): word 5-grams, 14 bands of 8, so 0.77 at s = 0.75 and 0.92 at 0.8. Since no two survivors
+    share a bucket, no survivor that is held out has such a near duplicate in training.
     """
 
     unit: ClassVar[str] = "bands"

@@ -61,7 +61,7 @@ def losing(hashes: np.ndarray, parts: np.ndarray, documents: np.ndarray, keep: s
 def survives(hashes: np.ndarray, ordinal: int, mine: np.ndarray, lost: np.ndarray) -> np.ndarray:
     """Which hash occurrences of one document survive: bool [occurrences].
 
-    `hashes` are the document's, in order; `mine` are its part's claims and `lost` the hashes of those that lost, sorted.
+    `hashes` are the document's, in order; `mine` are its part's claims and `lost` the sorted hashes of those that lost.
     A hash survives where its claim did not lose, this document is the first of the part to hold it, and it has not
     occurred earlier in the document.
     """

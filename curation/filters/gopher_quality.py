@@ -9,7 +9,9 @@ from curation.document import Document, Drop
 from curation.words import lines, words
 
 STOP_WORDS = {"en": frozenset({"the", "be", "to", "of", "and", "that", "have", "with"})}
-UNSPACED = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "dz"})  # written without spaces: word rules mean nothing
+UNSPACED = frozenset(
+    {"zh", "ja", "th", "lo", "km", "my", "bo", "dz"}
+)  # written without spaces: word rules mean nothing
 BULLETS = ("•", "‣", "▪", "-", "*")
 
 

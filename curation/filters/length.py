@@ -9,7 +9,7 @@ from curation.document import Document, Drop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Length:
-    """Length of the text in code points. The default minimum is CCNet's (Wenzek et al. 2019; cc_net, mine.py: min_len)."""
+    """Length of the text in code points. The default minimum is CCNet's (Wenzek et al. 2019; cc_net's min_len)."""
 
     min_characters: int = 300
     max_characters: int = 1_000_000  # ours: no document may be longer than a part's memory allows

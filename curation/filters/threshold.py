@@ -27,7 +27,9 @@ class Threshold:
 
     def __post_init__(self) -> None:
         if self.field not in self.numeric:
-            raise RecipeError(f"threshold: no numeric score is called {self.field!r}; there are {', '.join(self.numeric)}")
+            raise RecipeError(
+                f"threshold: no numeric score is called {self.field!r}; there are {', '.join(self.numeric)}"
+            )
         if self.unscored not in ("keep", "drop"):
             raise RecipeError(f'threshold: unscored must be "keep" or "drop", not {self.unscored!r}')
         if not self.min <= self.max or (math.isinf(self.min) and math.isinf(self.max)):

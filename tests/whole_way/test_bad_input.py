@@ -88,7 +88,17 @@ def test_bad_data_becomes_dead_letters(made, wet, tmp_path):
     (folder / "text.warc.gz").write_bytes(gzip.compress(b"not an archive, only compressed\n" * 50))
     (folder / "whole.warc.gz").write_bytes(whole)
     options = ["--recipe", str(wet / "quick.toml"), "--models", str(made.models), "--output", str(tmp_path / "run")]
-    options += ["--input", str(folder), "--until", "documents", "--workers", "1", "--max-failed-fraction", "0.5", "--quiet"]
+    options += [
+        "--input",
+        str(folder),
+        "--until",
+        "documents",
+        "--workers",
+        "1",
+        "--max-failed-fraction",
+        "0.5",
+        "--quiet",
+    ]
     assert run.main(options) == 0
     manifest = json.loads((tmp_path / "run/commoncrawl/documents/manifest.json").read_text())
     records, size = manifest["balances"]

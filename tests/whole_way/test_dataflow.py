@@ -1,5 +1,5 @@
-"""What would go to Dataflow, without Google: each job's graph goes through DataflowRunner's dry run, and that very proto
-is then executed by an SDK worker in a process of its own. What it cannot show: images, permissions, the service."""
+"""What would go to Dataflow, without Google: each job's graph goes through DataflowRunner's dry run, and that very
+proto is executed by an SDK worker in a process of its own. What it cannot show: images, permissions, the service."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ FLAGS = [
 ]  # fmt: skip
 
 
+def containers(proto: beam_runner_api_pb2.Pipeline) -> list[beam_runner_api_pb2.Environment]:
+    urn = common_urns.environments.DOCKER.urn
+    return [environment for environment in proto.components.environments.values() if environment.urn == urn]
+
+
 def submitted(build: runner.Build) -> beam_runner_api_pb2.Pipeline:
     """The proto that DataflowRunner would send."""
     pipeline = beam.Pipeline(options=PipelineOptions(FLAGS))
@@ -31,8 +36,8 @@ def submitted(build: runner.Build) -> beam_runner_api_pb2.Pipeline:
 
 
 def run_elsewhere(proto: beam_runner_api_pb2.Pipeline) -> int:
-    """Execute a proto with its container image replaced by a fresh Python process; how many environments were replaced."""
-    docker = [e for e in proto.components.environments.values() if e.urn == common_urns.environments.DOCKER.urn]
+    """Execute a proto with its container replaced by a fresh Python process; how many environments that were."""
+    docker = containers(proto)
     for environment in docker:
         environment.urn = python_urns.SUBPROCESS_SDK
         environment.payload = f"{sys.executable} -m apache_beam.runners.worker.sdk_worker_main".encode()
@@ -45,8 +50,7 @@ def test_the_submitted_graphs_make_the_same_shards(made, wet, tmp_path):
 
     def execute(name: str, build: runner.Build, light: bool = False) -> None:
         proto = submitted(build)
-        images = {e.payload for e in proto.components.environments.values() if e.urn == common_urns.environments.DOCKER.urn}
-        assert any(b"winnow-test/worker:1" in payload for payload in images)
+        assert any(b"winnow-test/worker:1" in environment.payload for environment in containers(proto))
         assert run_elsewhere(proto) > 0
         names.append(name)
 
@@ -64,10 +68,9 @@ def test_dry_run_submits_nothing(made, wet, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("missing", ["--project=winnow-test", "--temp_location=gs://winnow-test/tmp"])
-def test_a_missing_option_is_one_line(made, wet, tmp_path, capsys, missing, monkeypatch):
+def test_a_missing_option_is_one_line(made, wet, tmp_path, capsys, missing):
     from curation.errors import exit_on_user_error
 
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
     flags = [flag for flag in FLAGS if flag != missing]
     assert exit_on_user_error(lambda: run.main([*arguments(wet, made, tmp_path / "run"), *flags])) == 2
     assert missing.partition("=")[0].removeprefix("--") in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Swallow one thing in each place that handles things, and the run must fail. One process, so that the break reaches it."""
+"""Swallow one thing in each place that handles things, and the run must fail."""
 
 from __future__ import annotations
 
@@ -95,6 +95,6 @@ BREAKS = [
 @pytest.mark.parametrize("lose", BREAKS, ids=lambda f: f.__name__)
 def test_the_run_fails(made, wet, tmp_path, monkeypatch, lose):
     lose(monkeypatch)
-    with pytest.raises((LedgerError, RuntimeError), match="in \\+|says|ends at byte|read to byte|sent|verdict|unread"):
+    with pytest.raises((LedgerError, RuntimeError), match=r"in \+|says|ends at byte|read to byte|sent|verdict|unread"):
         run.main([*arguments(wet, made, tmp_path / "run"), "--workers", "1"])
     assert not (tmp_path / "run" / "shards" / "manifest.json").exists()

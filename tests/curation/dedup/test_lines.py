@@ -118,7 +118,7 @@ def test_an_edited_document_keeps_everything_but_its_text() -> None:
 
 
 def test_a_mask_of_another_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="3 verdicts for a document of"):
         WINNOW.apply(EXAMPLE[0], np.array([False, True, True]))
 
 
