@@ -86,6 +86,8 @@ def _expand(pattern: str) -> list[tuple[str, str]]:
     root = pattern if storage.is_local(pattern) and os.path.isdir(pattern) else os.path.dirname(pattern)
     while glob.has_magic(root):
         root = os.path.dirname(root)
+    if storage.is_local(pattern):
+        return [(os.path.abspath(path), _name(path, root)) for path in matches]
     return [(path, _name(path, root)) for path in matches]
 
 
@@ -110,7 +112,7 @@ def _describe(source: str, path: str, name: str) -> InputFile:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
-    return InputFile(source, os.path.abspath(path), name, os.path.getsize(path), digest)
+    return InputFile(source, path, name, os.path.getsize(path), digest)
 
 
 def cut(files: Sequence[InputFile], range_size: int) -> list[Part]:

@@ -151,7 +151,7 @@ def table(columns: Mapping[str, Sequence[Score]]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = CommandLine("python -m trainer.evaluate", description="Held-out bits per byte.")
+    parser = CommandLine(prog="python -m trainer.evaluate", description="Held-out bits per byte.")
     parser.add_argument("--data", type=Path, required=True, help="dataset directory; its held-out part is read")
     parser.add_argument("--checkpoint", type=Path, required=True, help="a checkpoint, or a run's output directory")
     parser.add_argument("--device", choices=DEVICES, default="auto")
