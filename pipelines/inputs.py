@@ -17,7 +17,6 @@ from curation.errors import InputError
 from curation.records import splittable
 from pipelines import remote, storage
 
-DEFAULT_SOURCE = "commoncrawl"
 RANGE_SIZE = 128 << 20
 
 
@@ -52,8 +51,9 @@ def find(declared: Iterable[str]) -> list[InputFile]:
     """Files behind `[SOURCE=]PATTERN` arguments, sorted by (source, name). InputError for one that matches nothing."""
     files: dict[tuple[str, str], InputFile] = {}
     for argument in declared:
-        source, pattern = _split(argument)
+        declared_source, pattern = _split(argument)
         for path, name in _expand(pattern):
+            source = declared_source or _source_of(name)
             found = _describe(source, path, name)
             other = files.setdefault((source, name), found)
             if other.path != path:
@@ -65,10 +65,13 @@ def find(declared: Iterable[str]) -> list[InputFile]:
 
 
 def _split(argument: str) -> tuple[str, str]:
+    """(source, pattern); "" for a source that is left to the files' names."""
     source, mark, pattern = argument.partition("=")
-    if mark and source.isidentifier():
-        return source, pattern
-    return ("wikipedia" if argument.endswith((".xml.bz2", ".xml")) else DEFAULT_SOURCE), argument
+    return (source, pattern) if mark and source.isidentifier() else ("", argument)
+
+
+def _source_of(name: str) -> str:
+    return "wikipedia" if name.endswith((".xml.bz2", ".xml")) else "commoncrawl"
 
 
 def _expand(pattern: str) -> list[tuple[str, str]]:

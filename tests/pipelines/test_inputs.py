@@ -51,7 +51,7 @@ def test_sources_are_named_or_told_by_the_dump_suffix(tmp_path):
 def test_two_files_of_one_name_are_refused(tmp_path):
     write(tmp_path / "a/1.warc.gz")
     write(tmp_path / "b/1.warc.gz")
-    with pytest.raises(InputError, match="both be called 1.warc.gz"):
+    with pytest.raises(InputError, match=r"both be called 1\.warc\.gz"):
         inputs.find([str(tmp_path / "a/1.warc.gz"), str(tmp_path / "b/1.warc.gz")])
     assert len(names(str(tmp_path))) == 2
 

@@ -43,6 +43,13 @@ tokens = 60_000
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All in one worker of pytest-xdist: the sample and its models are made once."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group("whole way"))
+
+
 @dataclass(frozen=True)
 class Sample:
     """The sample crawl, its models, and the run of `tiny` over it with two workers."""
