@@ -56,8 +56,10 @@ def parser() -> CommandLine:
     result.add_argument("--output", required=True, help="folder of the run; the same one continues it")
     result.add_argument("--until", metavar="STAGE", help="stop after this stage of each source, such as documents")
     result.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="local worker processes")
-    result.add_argument("--memory", type=_size, default=_size("4GiB"), help="what a shuffle may hold, such as 4GiB")
-    result.add_argument("--range-size", type=_size, default=inputs.RANGE_SIZE, help="largest part, such as 128MiB")
+    result.add_argument(
+        "--memory", type=parse_size, default=parse_size("4GiB"), help="what a shuffle may hold, such as 4GiB"
+    )
+    result.add_argument("--range-size", type=parse_size, default=inputs.RANGE_SIZE, help="largest part, such as 128MiB")
     result.add_argument(
         "--max-failed-fraction", type=float, default=0.05, help="of records that may fail before the run does"
     )
@@ -65,7 +67,7 @@ def parser() -> CommandLine:
     return result
 
 
-def _size(text: str) -> int:
+def parse_size(text: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]i?B?|B)?", text.strip(), re.IGNORECASE)
     if not match or float(match[1]) <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 64MiB")
@@ -219,7 +221,12 @@ def _source(number: int, name: str, parts: Sequence[Part], result: Result) -> So
     )
 
 
-if __name__ == "__main__":
-    from pipelines.run import main as imported  # so that nothing that is pickled belongs to __main__
+def cli() -> int:
+    """The console script."""
+    return exit_on_user_error(main)
 
-    sys.exit(exit_on_user_error(imported))
+
+if __name__ == "__main__":
+    from pipelines.run import cli as imported  # so that nothing that is pickled belongs to __main__
+
+    sys.exit(imported())
