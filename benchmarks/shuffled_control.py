@@ -60,7 +60,7 @@ def shuffled_twin(data: Path, out: Path, seed: int) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = CommandLine("python -m benchmarks.shuffled_control", description="Real order against shuffled.")
+    parser = CommandLine(prog="python -m benchmarks.shuffled_control", description="Real order against shuffled.")
     parser.add_argument("--data", type=Path, required=True, help="dataset directory")
     parser.add_argument("--out", type=Path, required=True, help="for the twin and both runs")
     parser.add_argument("--preset", default="tiny")
