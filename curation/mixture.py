@@ -6,7 +6,7 @@ Nothing here depends on parts, workers or arrival: a document's place is a hash 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,12 @@ class Mixture:
         for name, values in (("weights", self.weights), ("epochs", self.epochs)):
             if values is not None and not (all(0 <= v < math.inf for v in values.values()) and any(values.values())):
                 raise RecipeError(f"mixture: {name} are finite, not negative, and not all zero")
+
+    def check_sources(self, sources: Collection[str]) -> None:
+        """Raise RecipeError if a source that has a weight is not among these."""
+        for source, weight in (self.weights or {}).items():
+            if weight and source not in sources:
+                raise RecipeError(f"mixture: {source!r} has a weight, but the run has no input of it")
 
     def passes(self, available: Mapping[str, int]) -> dict[str, float]:
         """Epochs of each source, given its training tokens.

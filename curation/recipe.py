@@ -22,6 +22,7 @@ from curation.mixture import Mixture
 T = TypeVar("T")
 
 FORMAT = 1
+SOURCE_NAME = "[a-z][a-z0-9_-]*"
 KINDS = ("extract", "filter", "edit", "score", "dedup")
 RESERVED = ("shards", "tokenizer")  # folders of a run that are not a source's
 
@@ -107,7 +108,7 @@ def parse(table: Mapping[str, Any]) -> Recipe:
         raise RecipeError("there is no [sources.NAME] with steps")
     for name in sources:
         # It names a folder of the run, and stands before the ":" of a document's id.
-        if not re.fullmatch("[a-z][a-z0-9_-]*", name) or name in RESERVED:
+        if not re.fullmatch(SOURCE_NAME, name) or name in RESERVED:
             raise RecipeError(
                 f"[sources.{name}]: a source's name is of a-z, 0-9, _ and -, begins with a letter "
                 f"and is not {' or '.join(RESERVED)}"

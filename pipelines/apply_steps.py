@@ -87,7 +87,10 @@ def apply_steps(
 def _score(
     bound: BoundStep, score: Callable[[Sequence[Document]], list[Document]], batch: list[Document], account: Account
 ) -> list[Document]:
-    scored: list[Document] = account.timed(bound.label, score, batch)
+    try:
+        scored: list[Document] = account.timed(bound.label, score, batch)
+    except DataError:  # one of them cannot be scored: find out which, since a batch has no bearing on a score
+        scored, batch = _score_each(bound, score, batch, account)
     if [d.id for d in scored] != [d.id for d in batch]:
         raise TypeError(f"{bound.label} returned other documents than it was given")
     return scored
@@ -110,3 +113,17 @@ def _judge(
         else:
             raise TypeError(f"{bound.label} returned {type(verdict).__name__}, which is neither a Document nor a Drop")
     return passed
+
+
+def _score_each(
+    bound: BoundStep, score: Callable[[Sequence[Document]], list[Document]], batch: list[Document], account: Account
+) -> tuple[list[Document], list[Document]]:
+    """Documents scored one by one, and those of the batch that could be."""
+    scored, scorable = [], []
+    for document in batch:
+        try:
+            scored.extend(account.timed(bound.label, score, [document]))
+            scorable.append(document)
+        except DataError as error:
+            account.fail(document.id, document.url, bound.label, error)
+    return scored, scorable

@@ -84,7 +84,10 @@ class ProcessPart:
         return collector.claims()
 
     def _load(self, step: BoundStep) -> Any:
-        return scorer(step.step, self.stage, self.models) if step.kind == "score" else step.step
+        if step.kind != "score":
+            return step.step
+        identities = dict(self.stage.models)
+        return scorer(step.step, tuple((name, identities[name]) for name in step.step.artifacts()), self.models)
 
     def _read_lost(self, number: int) -> np.ndarray:
         """Hashes that lost, sorted: the passes cover ascending slices of the hash space."""
@@ -102,9 +105,8 @@ def isolated(extractor: Any) -> Isolated:
 
 
 @lru_cache(maxsize=8)
-def scorer(step: Any, stage: Stage, models: str) -> Any:
-    paths = verified(stage, Path(models))
-    return step.load({name: paths[name] for name in step.artifacts()})
+def scorer(step: Any, artifacts: tuple[tuple[str, str], ...], models: str) -> Any:
+    return step.load(verified(artifacts, Path(models)))
 
 
 class Collector:

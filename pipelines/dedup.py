@@ -24,7 +24,7 @@ from pipelines.inputs import Part
 from pipelines.part_files import StageFiles, read_array
 from pipelines.plan import Stage
 from pipelines.progress import Progress
-from pipelines.stages import Result, Run, complete, finished, frozen_parts, ledger_rows, part_name
+from pipelines.stages import Result, Run, complete, finished, frozen_parts, ledger_rows, part_name, take_over
 
 SHUFFLE_BYTES_PER_CLAIM = 100  # resident, measured with the local runner (LOG.md); a claim itself is 16
 BUCKET_BYTES = 8 << 20
@@ -36,13 +36,14 @@ def run_stage(run: Run, stage: Stage, parts: Sequence[Part], upstream_key: str) 
     directory = f"{stage.source}/{stage.name}"
     if done := finished(run, directory, stage.key):
         return done
+    take_over(run, directory, stage.key)
     names = [part_name(part.number) for part in parts]
     rows = ledger_rows(run, f"{stage.source}/{stage.upstream}", names, upstream_key)
     claims = {part.number: int(rows[part_name(part.number)]["claims"]) for part in parts}
-    passes, buckets = _plan(run, directory, stage.key, sum(claims.values()))
+    passes, buckets = _plan(run, directory, sum(claims.values()))
     total = Balance("claims", incoming=sum(claims.values()))
     received: dict[int, int] = dict.fromkeys(claims, 0)
-    with Progress(run, directory, stage.key, total=len(parts) * passes):
+    with Progress(run, directory, total=len(parts) * passes):
         for turn in range(passes):
             done_rows = _pass(run, stage, directory, list(claims), turn, passes, buckets)
             for part in parts:
@@ -60,16 +61,15 @@ def run_stage(run: Run, stage: Stage, parts: Sequence[Part], upstream_key: str) 
     )
 
 
-def _plan(run: Run, directory: str, key: str, claims: int) -> tuple[int, int]:
+def _plan(run: Run, directory: str, claims: int) -> tuple[int, int]:
     """Passes, and buckets a pass. Decided once a stage, so that a continued run goes on with the same slices."""
     path = storage.join(run.output, directory, "plan.json")
     if storage.exists(path):
         plan = storage.read_json(path)
-        if plan["key"] == key:
-            return plan["passes"], plan["buckets"]
+        return plan["passes"], plan["buckets"]
     passes = max(1, -(-claims * SHUFFLE_BYTES_PER_CLAIM // run.memory))
     buckets = max(MIN_BUCKETS, -(-claims * CLAIM.itemsize // (passes * BUCKET_BYTES)))
-    storage.write_json(path, {"key": key, "passes": passes, "buckets": buckets})
+    storage.write_json(path, {"passes": passes, "buckets": buckets})
     return passes, buckets
 
 

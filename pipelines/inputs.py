@@ -6,6 +6,7 @@ import glob
 import hashlib
 import io
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO, NamedTuple
 
@@ -14,10 +15,12 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
 from curation.errors import InputError
+from curation.recipe import SOURCE_NAME
 from curation.records import splittable
 from pipelines import remote, storage
 
 RANGE_SIZE = 128 << 20
+DUMP_SUFFIXES = (".xml.bz2", ".xml")
 
 
 class InputFile(NamedTuple):
@@ -40,6 +43,11 @@ class Part(NamedTuple):
     identity: str
     start: int
     end: int
+
+    @property
+    def is_dump(self) -> bool:
+        """Whether this is a Wikipedia dump rather than an archive."""
+        return self.file.endswith(DUMP_SUFFIXES)
 
     def open(self) -> BinaryIO:
         """The whole file, which must still be the one that was listed."""
@@ -67,11 +75,11 @@ def find(declared: Iterable[str]) -> list[InputFile]:
 def _split(argument: str) -> tuple[str, str]:
     """(source, pattern); "" for a source that is left to the files' names."""
     source, mark, pattern = argument.partition("=")
-    return (source, pattern) if mark and source.isidentifier() else ("", argument)
+    return (source, pattern) if mark and re.fullmatch(SOURCE_NAME, source) else ("", argument)
 
 
 def _source_of(name: str) -> str:
-    return "wikipedia" if name.endswith((".xml.bz2", ".xml")) else "commoncrawl"
+    return "wikipedia" if name.endswith(DUMP_SUFFIXES) else "commoncrawl"
 
 
 def _expand(pattern: str) -> list[tuple[str, str]]:
@@ -79,6 +87,7 @@ def _expand(pattern: str) -> list[tuple[str, str]]:
     if storage.is_http(pattern):
         return [(pattern, _name(pattern, os.path.dirname(pattern)))]
     if not storage.is_local(pattern):
+        storage.check(pattern)
         matches = [m.path for m in FileSystems.match([pattern])[0].metadata_list]
     elif os.path.isdir(pattern):
         matches = [p for p in glob.glob(os.path.join(glob.escape(pattern), "**"), recursive=True) if os.path.isfile(p)]
@@ -148,17 +157,25 @@ def freeze(output: str, files: Sequence[InputFile], range_size: int) -> list[Par
     path = storage.join(output, "inputs.parquet")
     if not storage.exists(path):
         parts = cut(files, range_size)
-        columns = {name: pa.array([getattr(part, name) for part in parts]) for name in Part._fields}
-        sink = io.BytesIO()
-        pq.write_table(pa.table(columns), sink)
-        storage.write_bytes(path, sink.getvalue())
+        _write(path, parts)
         return parts
     frozen = load(output)
     if {(p.source, p.file, p.identity) for p in frozen} != {(f.source, f.file, f.identity) for f in files}:
         raise InputError(
             f"{output} was begun with other input files; continue with the same ones or choose a new --output"
         )
-    return frozen
+    paths = {(file.source, file.file): file.path for file in files}
+    moved = [part._replace(path=paths[part.source, part.file]) for part in frozen]
+    if moved != frozen:
+        _write(path, moved)
+    return moved
+
+
+def _write(path: str, parts: Sequence[Part]) -> None:
+    columns = {name: pa.array([getattr(part, name) for part in parts]) for name in Part._fields}
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink)
+    storage.write_bytes(path, sink.getvalue())
 
 
 def load(output: str) -> list[Part]:

@@ -27,10 +27,11 @@ from curation.mixture import Mixture, keys64, mix_order, prefix_order, shard_of
 from curation.token_shard import PROVENANCE, SUFFIXES, Shard, write_shard
 from pipelines import storage
 from pipelines.progress import Progress
-from pipelines.stages import Result, Run, complete, finished, ledger_rows, part_name
+from pipelines.stages import Result, Run, complete, finished, ledger_rows, part_name, take_over
 from pipelines.tokens import HELDOUT, TRAIN
 
 DIRECTORY = "shards"
+MIX = "shards/mix"
 SHUFFLE_BYTES_PER_TOKEN = 24  # resident while a pass is mixed, with the local runner; a token itself is 2 or 4
 BINS = 1 << 16
 LIGHT_TOKENS = 10_000_000  # fewer are mixed before a second process has started
@@ -65,17 +66,19 @@ def run_mix(run: Run, mixture: Mixture, shard_tokens: int, sources: Sequence[Sou
     key = hashlib.sha256(
         repr(("mix 1", [s.key for s in sources], sorted(asdict(mixture).items()), shard_tokens, dtype)).encode()
     ).hexdigest()
-    if done := finished(run, DIRECTORY + "/mix", key):
+    if done := finished(run, MIX, key):
         return done
+    take_over(run, DIRECTORY, key)
     epochs = mixture.passes({source.name: source.tokens for source in sources})
     turns = {source.name: _turns(run, source, epochs[source.name], mixture.seed, dtype) for source in sources}
     total = sum(turn.tokens for turn in turns.values())
     count = max(1, round(total / shard_tokens))
     names = [f"shard-{number:05d}" for number in range(count)]
     heldout = [f"{HELDOUT}/{source.name}" for source in sources]
-    passes = max(1, -(-total * SHUFFLE_BYTES_PER_TOKEN // run.memory))
+    held = sum(source.heldout_tokens for source in sources)
+    passes = max(1, -(-(total + held) * SHUFFLE_BYTES_PER_TOKEN // run.memory))
     rows: dict[str, dict[str, Any]] = {}
-    with Progress(run, DIRECTORY + "/mix", key, total=len(names) + len(heldout)):
+    with Progress(run, MIX, total=len(names) + len(heldout)):
         for turn in range(passes):
             wanted = names[turn * count // passes : (turn + 1) * count // passes] + (heldout if turn == 0 else [])
             rows.update(_pass(run, sources, turns, mixture.seed, count, wanted, key, dtype, f"{DIRECTORY}-{turn}"))
@@ -93,7 +96,7 @@ def run_mix(run: Run, mixture: Mixture, shard_tokens: int, sources: Sequence[Sou
         "heldout": [entries[name] for name in heldout],
         "sources": [_describe(source, epochs[source.name], turns[source.name], total) for source in sources],
     }
-    return complete(run, DIRECTORY + "/mix", Result(DIRECTORY + "/mix", key, len(entries), balances, notes=notes))
+    return complete(run, MIX, Result(MIX, key, len(entries), balances, notes=notes))
 
 
 def _describe(source: Source, asked: float, turns: Turns, total: int) -> dict[str, Any]:
@@ -116,6 +119,8 @@ def _turns(run: Run, source: Source, epochs: float, seed: int, dtype: str) -> Tu
     """Whole passes, and where the fractional one ends: the longest prefix of the keyed order in its budget."""
     whole = int(epochs)
     budget = round((epochs - whole) * source.tokens)
+    if budget >= source.tokens:  # by rounding
+        whole, budget = whole + 1, 0
     if not budget:
         return Turns(whole, 0, whole * source.documents, whole * source.tokens)
     histogram = _sum_over_parts(run, source, seed, None, dtype)
@@ -126,6 +131,8 @@ def _turns(run: Run, source: Source, epochs: float, seed: int, dtype: str) -> Tu
     order = np.argsort(inside[0], kind="stable")
     fitting = int(np.searchsorted(np.cumsum(inside[1][order]) + np.uint64(tokens), budget, side="right"))
     limit = int(inside[0][order][fitting]) if fitting < len(order) else (edge + 1) << 48
+    while fitting and inside[0][order][fitting - 1] == limit:  # two copies of one document go together
+        fitting -= 1
     return Turns(
         whole,
         limit,
@@ -138,20 +145,23 @@ def _sum_over_parts(run: Run, source: Source, seed: int, bin: int | None, dtype:
     """Tokens and documents by the top 16 bits of the prefix order; or (order, tokens) of those in one bin."""
     path = storage.join(run.output, DIRECTORY, "mix", f"{source.name}.prefix-{'bins' if bin is None else bin}.npy")
     weigh = Weigh(run.output, source, seed, bin, dtype)
-
-    def build(pipeline: beam.Pipeline) -> None:
-        _ = (
-            pipeline
-            | beam.Create(list(source.parts))
-            | beam.Reshuffle()
-            | "weigh" >> beam.Map(weigh)
-            | "add" >> beam.CombineGlobally(_add if bin is None else _join)
-            | "write" >> beam.Map(WriteArray(path))
-        )
-
-    run.execute(f"{source.name}-prefix", build, source.tokens < LIGHT_TOKENS)
+    run.execute(
+        f"{source.name}-prefix", lambda pipeline: build_prefix(pipeline, weigh, path), source.tokens < LIGHT_TOKENS
+    )
     content = np.frombuffer(storage.read_bytes(path), dtype="<u8")
     return content.reshape(2, -1) if bin is None else content.reshape(-1, 2).T
+
+
+def build_prefix(pipeline: beam.Pipeline, weigh: Weigh, path: str) -> None:
+    """What `weigh` finds in every part of its source, added up or joined, in the file `path`."""
+    _ = (
+        pipeline
+        | "parts" >> beam.Create(list(weigh.source.parts))
+        | beam.Reshuffle()
+        | "weigh" >> beam.Map(weigh)
+        | "add" >> beam.CombineGlobally(_add if weigh.bin is None else _join)
+        | "write" >> beam.Map(WriteArray(path))
+    )
 
 
 def _add(payloads: Iterable[bytes]) -> bytes:
@@ -253,7 +263,7 @@ def build(pipeline: beam.Pipeline, send: SendCopies, key: str) -> None:
 
 
 def _committed(run: Run, names: Sequence[str], key: str) -> dict[str, dict[str, Any]]:
-    rows = ledger_rows(run, f"{DIRECTORY}/mix", [_row_name(name) for name in names], key)
+    rows = ledger_rows(run, MIX, [_row_name(name) for name in names], key)
     return {name: rows[_row_name(name)] for name in names if _row_name(name) in rows}
 
 

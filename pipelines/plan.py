@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.metadata
-import inspect
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 from curation.errors import ModelError, RecipeError
 from curation.recipe import Recipe, StepSpec, section, suggest
 from models.artifact import artifact_identity, open_artifact
+from pipelines.code_identity import code_identity
 
 PACKAGES = {
     "extract": "curation.extractors",
@@ -33,6 +33,7 @@ _SHAPES = {
 }
 # Version of what the stages do around the steps. Raise it when the same recipe would give other bytes.
 RULES = 1
+READERS = ("curation.records", "curation.sources.wikipedia")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def available(kind: str) -> list[str]:
 
 
 def compile_source(recipe: Recipe, source: str, inputs: str, models: Path, until: str | None = None) -> list[Stage]:
-    """The stages of one source, in order, the last one being `until`.
+    """The stages of one source, in order, the last one being `until`; none if it has no such stage.
 
     `inputs` is the identity of its files; `models` holds the artifacts. Raises RecipeError, and ModelError for an
     artifact that one of these stages needs.
@@ -110,8 +111,8 @@ def compile_source(recipe: Recipe, source: str, inputs: str, models: Path, until
     drafts = _drafts(source, *_segments(bound))
     names = [stage.name for stage in drafts]
     if until is not None and until not in names:
-        raise RecipeError(f"recipe {recipe.name} has no stage {until!r} for {source}; it has {', '.join(names)}")
-    history: list[Any] = [RULES, source, inputs]
+        return []
+    history: list[Any] = [RULES, [code_identity(module) for module in READERS], source, inputs]
     stages = []
     for stage in drafts[: names.index(until) + 1 if until else None]:
         decides = [stage.applies] if stage.kind == "claims" and stage.applies else stage.steps
@@ -177,10 +178,10 @@ def _artifacts(stage: Stage) -> list[str]:
     return [name for step in stage.steps if step.kind == "score" for name in step.step.artifacts()]
 
 
-def verified(stage: Stage, models: Path) -> dict[str, Path]:
-    """Directory of every artifact that a stage needs, its files verified to be those the stage key was made with."""
-    paths = {name: open_artifact(models, name) for name, _ in stage.models}
-    for name, identity in stage.models:
+def verified(artifacts: Sequence[tuple[str, str]], models: Path) -> dict[str, Path]:
+    """Directories of these artifacts (name, identity), their files verified to be those the stage key was made with."""
+    paths = {name: open_artifact(models, name) for name, _ in artifacts}
+    for name, identity in artifacts:
         if artifact_identity(models, name) != identity:
             raise ModelError(
                 f"{paths[name]} is not the model that this run was planned with: give all machines the same files"
@@ -189,13 +190,12 @@ def verified(stage: Stage, models: Path) -> dict[str, Path]:
 
 
 def _identity(step: BoundStep, models: Path) -> dict[str, Any]:
-    """What a step's output depends on: options with their defaults, rule version or source, libraries, model files."""
+    """What a step's output depends on: options with their defaults, code, libraries, model files."""
     cls = type(step.step)
-    own = cls.__module__.split(".")[0] in ("curation", "models")
     return {
         "step": f"{cls.__module__}:{cls.__qualname__}",
         "options": asdict(step.step),
-        "rules": getattr(cls, "version", 1) if own else hashlib.sha256(inspect.getsource(cls).encode()).hexdigest(),
+        "code": code_identity(cls.__module__),
         "libraries": {name: importlib.metadata.version(name) for name in getattr(cls, "libraries", ())},
         "models": {name: artifact_identity(models, name) for name in step.step.artifacts()}
         if step.kind == "score"

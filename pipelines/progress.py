@@ -21,10 +21,9 @@ EVERY_S_LOG = 5.0  # elsewhere
 class Progress(AbstractContextManager["Progress"]):
     """Prints `commoncrawl/documents   7/12 parts   14 s` while the body runs, and a last line when it ends."""
 
-    def __init__(self, run: Run, directory: str, key: str, total: int) -> None:
+    def __init__(self, run: Run, directory: str, total: int) -> None:
         self._directory = directory
         self._folder = storage.join(run.output, directory, "ledger")
-        self._key = key
         self._total = total
         self._shown = run.progress and storage.is_local(run.output)
         self._stop = threading.Event()

@@ -39,7 +39,7 @@ class Reading(AbstractContextManager["Reading"]):
         self._stream.close()
 
     def pages(self) -> Iterator[Page]:
-        return self._dump() if self._part.source == "wikipedia" else self._archive()
+        return self._dump() if self._part.is_dump else self._archive()
 
     def balances(self) -> list[Balance]:
         """Further accounts of the part; bytes for an archive."""
@@ -50,6 +50,9 @@ class Reading(AbstractContextManager["Reading"]):
 
     def _archive(self) -> Iterator[Page]:
         part = self._part
+        if part.size == 0:
+            self._account.balance.incoming += 1
+            self._account.fail(document_id(part.source, part.file, "0"), "", STEP, DataError("empty_file"))
         for record in read_range(self._stream, part.size, part.start, part.end, part.source, part.file):
             first, position = self.span or (record.start, record.start)
             if record.start != position:
@@ -86,7 +89,7 @@ def check_tiling(parts: list[Part], spans: dict[int, tuple[int, int] | None]) ->
     position: dict[tuple[str, str], int] = {}
     sizes: dict[tuple[str, str], int] = {}
     for part in parts:
-        if part.source == "wikipedia":
+        if part.is_dump:
             continue
         file = (part.source, part.file)
         sizes[file] = part.size

@@ -31,20 +31,26 @@ def rehearse(run: Run, plan: Mapping[str, Sequence[Stage]], parts: Mapping[str, 
     def claims(stage: Stage, numbers: Sequence[int]) -> None:
         hand_over(f"{stage.source}/{stage.name}", lambda pipeline: dedup.build(pipeline, run, stage, numbers, 0, 1, 8))
 
-    for source, stages in plan.items():
-        numbers = [part.number for part in parts[source]]
+    def prefix(name: str, weigh: mix.Weigh) -> None:
+        hand_over(name, lambda pipeline: mix.build_prefix(pipeline, weigh, "prefix.npy"))
+
+    for name, stages in plan.items():
+        numbers = [part.number for part in parts[name]]
         for stage in stages:
             if stage.kind == "claims":
                 claims(stage, numbers)
             else:
-                each_part(f"{source}/{stage.name}", curate.ProcessPart(run.output, run.models, stage), numbers)
+                each_part(f"{name}/{stage.name}", curate.ProcessPart(run.output, run.models, stage), numbers)
         last = stages[-1]
-        tokenize = TokenizePart(run.output, source, last.name, "tokenizer.model", "", 0.0, last.key)
-        each_part(f"{source}/tokens", tokenize, numbers)
+        tokenize = TokenizePart(run.output, name, last.name, "tokenizer.model", "", 0.0, last.key)
+        each_part(f"{name}/tokens", tokenize, numbers)
     sources = tuple(
         Source(number, name, tuple(part.number for part in parts[name]), "", 0, 0, 0, 0)
         for number, name in enumerate(plan)
     )
+    for source in sources:
+        weigh = mix.Weigh(run.output, source, 0, None, "uint16")
+        prefix(f"{source.name}/prefix", weigh)
     turns = {source.name: Turns(1, 0, 0, 0) for source in sources}
     send = SendCopies(run.output, sources, turns, 0, 1, frozenset(["shard-00000"]), "uint16")
     hand_over("shards", lambda pipeline: mix.build(pipeline, send, ""))

@@ -14,6 +14,7 @@ import re
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from curation.token_shard import token_dtype
 from pipelines import curate, dataset, dedup, inputs, remote, report, runner, storage, tokens
 from pipelines.inputs import Part
 from pipelines.mix import Source, run_mix
-from pipelines.plan import Stage, compile_source, verified
+from pipelines.plan import Stage, compile_source, recipe_hash, verified
 from pipelines.read import check_tiling
 from pipelines.rehearse import rehearse
 from pipelines.stages import Result, Run, ledger_rows, part_name
@@ -86,26 +87,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
         tempfile.tempdir = os.environ["TMPDIR"] = folder  # Beam leaves files behind in it
         try:
-            return execute(arguments, runner.executor(flags), runner.is_dry_run(flags))
+            return execute(arguments, runner.executor(flags), runner.is_dry_run(flags), runner.is_remote(flags))
         finally:
             tempfile.tempdir = None
             os.environ.pop("TMPDIR")
 
 
-def execute(arguments: argparse.Namespace, run_pipeline: runner.Execute, rehearsing: bool = False) -> int:
+def execute(
+    arguments: argparse.Namespace, run_pipeline: runner.Execute, rehearsing: bool = False, run_elsewhere: bool = False
+) -> int:
     """The whole run, given what runs one pipeline; or only a rehearsal of it."""
     started = time.monotonic()
     recipe = recipes.load(arguments.recipe)
+    recipe_hash(recipe)  # resolves every step of every source, so that a mistake in any is told now
     models = Path(arguments.models).absolute()
     run = Run(arguments.output, str(models), run_pipeline, arguments.memory, not arguments.quiet)
     files = inputs.find(_declared(arguments))
-    if arguments.tokenizer and not storage.exists(arguments.tokenizer):
-        raise InputError(f"no tokenizer file {arguments.tokenizer}")
     sources = sorted({file.source for file in files})
+    _check_places(arguments, files, run_elsewhere)
+    recipe.mixture.check_sources(sources)
     plan = {s: compile_source(recipe, s, inputs.identity(files, s), models, arguments.until) for s in sources}
+    if arguments.until and not any(plan.values()):
+        names = {stage.name: None for s in sources for stage in compile_source(recipe, s, "", models)}
+        raise UserError(f"--until {arguments.until}: the stages are {', '.join(names)}")
     for stages in plan.values():  # a run that cannot end stops here, before anything is written
         for stage in stages:
-            verified(stage, models)
+            verified(stage.models, models)
     parts = (
         inputs.cut(files, arguments.range_size)
         if rehearsing
@@ -120,10 +127,14 @@ def execute(arguments: argparse.Namespace, run_pipeline: runner.Execute, rehears
         for stage in stages:
             results.append(_stage(run, stage, stages, by_source[source], results))
             if stage.kind == "documents":
-                _check_reading(run, stage, by_source[source], results[-1], arguments.max_failed_fraction)
+                _check_reading(run, stage, by_source[source])
+            _check_failures(run, source, results, arguments.max_failed_fraction)
     if arguments.until:
         print(report.funnel(results))
         return 0
+    if not any(_kept(results, f"{source}/{stages[-1].name}") for source, stages in plan.items()):
+        print(report.funnel(results))
+        raise UserError("no document was kept; the table above says which rule dropped them")
     manifest = _dataset(
         run, recipe, arguments.tokenizer, {s: stages[-1] for s, stages in plan.items()}, by_source, results
     )
@@ -152,9 +163,7 @@ def _dataset(
     kept = [(part, f"{source}/{stage.name}", stage.key) for source, stage in last.items() for part in parts[source]]
     path = tokens.ensure_tokenizer(run, tokenizer, recipe.tokenizer, kept)
     loaded = tokens.load_tokenizer(path, tokens.file_hash(path))
-    documents = {
-        s: next(r for r in results if r.name == f"{s}/{stage.name}").kept_documents for s, stage in last.items()
-    }
+    documents = {source: _kept(results, f"{source}/{stage.name}") for source, stage in last.items()}
     tokenized = {
         source: tokens.run_stage(
             run, source, parts[source], stage, path, recipe.heldout.fraction, light=documents[source] < LIGHT_DOCUMENTS
@@ -186,23 +195,45 @@ def _stage(run: Run, stage: Stage, stages: Sequence[Stage], parts: Sequence[Part
         upstream = next(other for other in stages if other.name == stage.upstream)
         return dedup.run_stage(run, stage, parts, upstream.key)
     if stage.kind == "survivors":
-        documents = next(r for r in results if r.name == f"{stage.source}/{stage.upstream}").kept_documents
+        documents = _kept(results, f"{stage.source}/{stage.upstream}")
         return curate.run_stage(run, stage, parts, light=documents < LIGHT_DOCUMENTS)
     return curate.run_stage(run, stage, parts)
 
 
-def _check_reading(run: Run, stage: Stage, parts: list[Part], result: Result, most: float) -> None:
-    directory = f"{stage.source}/{stage.name}"
-    rows = ledger_rows(run, directory, [part_name(part.number) for part in parts], stage.key)
-    spans = {part.number: rows[part_name(part.number)].get("span") for part in parts}
-    check_tiling(parts, spans)
-    records = result.balances["records"]
-    if records.failed.total() > most * records.incoming:
-        worst = records.failed.most_common(1)[0][0]
+def _kept(results: Sequence[Result], name: str) -> int:
+    return next(result for result in results if result.name == name).kept_documents
+
+
+def _check_places(arguments: argparse.Namespace, files: Sequence[inputs.InputFile], run_elsewhere: bool) -> None:
+    """Everything about paths that would only be noticed once there is work to lose."""
+    if arguments.tokenizer:
+        if not storage.is_file(arguments.tokenizer):
+            raise InputError(f"no tokenizer file {arguments.tokenizer}")
+        tokens.load_tokenizer(arguments.tokenizer, tokens.file_hash(arguments.tokenizer))
+    if run_elsewhere:
+        local = [path for path in (arguments.output, *(file.path for file in files)) if storage.is_local(path)]
+        if local:
+            raise UserError(f"{local[0]} is on this machine, and other machines would have to read or write it")
+    else:
+        storage.check_writable(arguments.output)
+
+
+def _check_reading(run: Run, stage: Stage, parts: list[Part]) -> None:
+    rows = ledger_rows(run, f"{stage.source}/{stage.name}", [part_name(part.number) for part in parts], stage.key)
+    check_tiling(parts, {part.number: rows[part_name(part.number)].get("span") for part in parts})
+
+
+def _check_failures(run: Run, source: str, results: Sequence[Result], most: float) -> None:
+    """Dead letters of all stages of a source so far, against the records that it was read from."""
+    mine = [result for result in results if result.name.startswith(f"{source}/")]
+    failed = sum(
+        (r.balances[u].failed for r in mine for u in ("records", "documents") if u in r.balances), Counter[str]()
+    )
+    records = mine[0].balances["records"].incoming
+    if failed.total() > most * records:
         raise InputError(
-            f"{records.failed.total()} of {records.incoming} records failed, {worst} most often; "
-            f"see {run.output}/{directory}/failed, "
-            f"or allow it with --max-failed-fraction"
+            f"{failed.total()} of {records} records failed, {failed.most_common(1)[0][0]} most often; "
+            f"see {run.output}/{mine[-1].name}/failed, or allow it with --max-failed-fraction"
         )
 
 

@@ -7,6 +7,7 @@ that nobody here tested. `DirectRunner` therefore means the in-process runner, o
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -66,6 +67,11 @@ def _runner(flags: Sequence[str]) -> str:
     return PipelineOptions(list(flags)).view_as(StandardOptions).runner or "DirectRunner"
 
 
+def is_remote(flags: Sequence[str]) -> bool:
+    """Whether workers are other machines."""
+    return _runner(flags) == "DataflowRunner" and not is_dry_run(flags)
+
+
 def is_dry_run(flags: Sequence[str]) -> bool:
     return bool(PipelineOptions(list(flags)).view_as(TestOptions).dry_run)
 
@@ -91,7 +97,7 @@ def submit(name: str, build: Build, flags: Sequence[str]) -> None:
     """Submit a pipeline as a job of its own, and wait for it unless this is a dry run."""
     options = PipelineOptions(list(flags))
     cloud = options.view_as(GoogleCloudOptions)
-    cloud.job_name = f"{cloud.job_name or 'winnow'}-{name}".lower().replace("_", "-").replace("/", "-")
+    cloud.job_name = re.sub("[^a-z0-9]+", "-", f"{cloud.job_name or 'winnow'}-{name}".lower())
     try:
         pipeline = beam.Pipeline(options=options)
     except ValueError as error:  # options that are missing or do not fit; nothing has been built yet

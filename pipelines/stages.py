@@ -96,6 +96,18 @@ def finished(run: Run, directory: str, key: str) -> Result | None:
     return Result.from_json(row) if row["key"] == key else None
 
 
+def take_over(run: Run, directory: str, key: str) -> None:
+    """Make a stage's folder this key's. What another recipe left there goes, what says that it is whole going first."""
+    folder = storage.join(run.output, directory)
+    mark = storage.join(folder, "key.json")
+    if storage.exists(mark) and storage.read_json(mark) == key:
+        return
+    storage.remove(storage.join(folder, "manifest.json"))
+    storage.remove(storage.join(folder, "ledger"))
+    storage.remove(folder)
+    storage.write_json(mark, key)
+
+
 def complete(run: Run, directory: str, result: Result) -> Result:
     """Check the books and write the manifest, the last file of a stage."""
     for balance in result.balances.values():
@@ -127,11 +139,12 @@ def over_parts(
     """Run a stage that turns each part into a part: only the parts that are missing, then the books of all of them."""
     if done := finished(run, directory, key):
         return done
+    take_over(run, directory, key)
     names = {part_name(number): number for number in numbers}
     committed = ledger_rows(run, directory, list(names), key)
     missing = [number for name, number in names.items() if name not in committed]
     if missing:
-        with Progress(run, directory, key, total=len(numbers)):
+        with Progress(run, directory, total=len(numbers)):
             run.execute(directory, lambda pipeline: _each_part(pipeline, work, missing), light)
         committed = ledger_rows(run, directory, list(names), key)
     absent = [name for name in names if name not in committed]

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from curation.errors import InputError
 from pipelines import remote
 
 
@@ -26,6 +27,15 @@ def is_local(path: str) -> bool:
 
 def is_http(path: str) -> bool:
     return path.startswith(("http://", "https://"))
+
+
+def check(path: str) -> None:
+    """Raise InputError for a kind of path that nothing here can read or write."""
+    try:
+        if not is_local(path):
+            FileSystems.get_filesystem(path)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def join(root: str, *names: str) -> str:
@@ -43,6 +53,20 @@ def open_input(path: str, expected: remote.RemoteStat | None = None) -> BinaryIO
         return remote.open_url(path, expected)
     stream: BinaryIO = FileSystems.open(path, "application/octet-stream", CompressionTypes.UNCOMPRESSED)
     return stream
+
+
+def is_file(path: str) -> bool:
+    return os.path.isfile(path) if is_local(path) else exists(path)
+
+
+def check_writable(folder: str) -> None:
+    """Raise InputError if a folder cannot be made or written to."""
+    check(folder)
+    try:
+        write_bytes(join(folder, ".writable"), b"")
+        remove(join(folder, ".writable"))
+    except OSError as error:  # Beam's errors of remote file systems among them
+        raise InputError(f"cannot write to {folder}: {error}") from None
 
 
 def exists(path: str) -> bool:
@@ -94,6 +118,18 @@ def scratch(near: str) -> Iterator[Path]:
         yield Path(directory)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def remove(path: str) -> None:
+    """Remove a file, or a folder with all that is in it; nothing there is as good."""
+    if not is_local(path):
+        files = FileSystems.match([path, join(path, "**")])
+        if paths := [found.path for match in files for found in match.metadata_list]:
+            FileSystems.delete(paths)
+    elif os.path.isdir(path):
+        shutil.rmtree(path)
+    elif os.path.exists(path):
+        os.remove(path)
 
 
 def names_in(directory: str) -> list[str]:

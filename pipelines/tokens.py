@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from curation.document import Document
+from curation.errors import ModelError
 from curation.ledger import Balance
 from curation.mixture import prefix_order
 from curation.recipe import TokenizerSpec
@@ -30,21 +33,21 @@ TRAIN = "train"
 def ensure_tokenizer(run: Run, given: str, spec: TokenizerSpec, kept: Sequence[tuple[Part, str, str]]) -> str:
     """Path of the tokenizer: the one given, or one trained on a sample of the kept documents (part, directory, key)."""
     path = storage.join(run.output, "tokenizer", "tokenizer.model")
+    mark = storage.join(run.output, "tokenizer", "manifest.json")
     if given:
-        content = storage.read_bytes(given)
-        if not storage.exists(path) or storage.read_bytes(path) != content:
-            storage.write_bytes(path, content)
+        storage.remove(mark)
+        storage.write_bytes(path, storage.read_bytes(given))
         return path
     key = hashlib.sha256(repr((sorted({key for _, _, key in kept}), sorted(asdict(spec).items()))).encode()).hexdigest()
-    mark = storage.join(run.output, "tokenizer", "manifest.json")
-    if storage.exists(mark) and storage.read_json(mark)["key"] == key:
+    if storage.exists(mark) and storage.read_json(mark) == {"key": key, "sha256": file_hash(path)}:
         return path
+    storage.remove(mark)
     if run.progress:
         print(f"  tokenizer: training {spec.vocabulary} pieces on the kept text", flush=True)
     with storage.scratch(path) as folder:
         train_tokenizer(_sample(run, spec, kept), folder / "tokenizer.model", spec.vocabulary)
         storage.publish(folder / "tokenizer.model", path)
-    storage.write_json(mark, {"key": key})
+    storage.write_json(mark, {"key": key, "sha256": file_hash(path)})
     return path
 
 
@@ -78,7 +81,9 @@ def run_stage(
 ) -> Result:
     """Tokenize a source's kept documents."""
     identity = file_hash(tokenizer)
-    key = hashlib.sha256(repr(("tokens 1", upstream.key, identity, fraction)).encode()).hexdigest()
+    key = hashlib.sha256(
+        repr(("tokens 1", version("sentencepiece"), upstream.key, identity, fraction)).encode()
+    ).hexdigest()
     work = TokenizePart(run.output, source, upstream.name, tokenizer, identity, fraction, key)
     return over_parts(run, f"{source}/tokens", key, work, [part.number for part in parts], light)
 
@@ -102,10 +107,12 @@ class TokenizePart:
         upstream = StageFiles(storage.join(self.output, self.source, self.upstream))
         tokenizer = load_tokenizer(self.tokenizer, self.identity)
         balance = Balance("documents", incoming=count_documents(upstream, number))
-        sides: dict[str, list[tuple[Document, np.ndarray]]] = {TRAIN: [], HELDOUT: []}
+        dtype = token_dtype(tokenizer.vocabulary)
+        sides: dict[str, list[tuple[dict[str, Any], int, np.ndarray]]] = {TRAIN: [], HELDOUT: []}
         for document in read_documents(upstream.kept(number)):
-            ids = np.concatenate([[tokenizer.bos], tokenizer.encode(document.text), [tokenizer.eos]])
-            sides[HELDOUT if is_heldout(document.text, self.fraction) else TRAIN].append((document, ids))
+            ids = np.concatenate([[tokenizer.bos], tokenizer.encode(document.text), [tokenizer.eos]]).astype(dtype)
+            side = HELDOUT if is_heldout(document.text, self.fraction) else TRAIN
+            sides[side].append((provenance(document), len(document.text.encode()), ids))
             balance.kept += 1
         balance.check(f"{self.source}/tokens/{part_name(number)}")
         entries = {}
@@ -114,11 +121,11 @@ class TokenizePart:
                 entries[side] = write_shard(
                     folder,
                     part_name(number),
-                    [ids for _, ids in rows],
+                    [ids for _, _, ids in rows],
                     np.zeros(len(rows), dtype=np.uint16),
-                    np.array([len(document.text.encode()) for document, _ in rows], dtype=np.uint32),
-                    provenance([document for document, _ in rows]),
-                    token_dtype(tokenizer.vocabulary),
+                    np.array([size for _, size, _ in rows], dtype=np.uint32),
+                    pa.Table.from_pylist([origin for origin, _, _ in rows], PROVENANCE),
+                    dtype,
                 )
                 for file in sorted(folder.glob("part-*")):
                     storage.publish(file, storage.join(files.root, side, file.name))
@@ -136,19 +143,18 @@ class TokenizePart:
         storage.write_json(files.ledger(number), row)
 
 
-def provenance(documents: Sequence[Document]) -> pa.Table:
-    """The rows of a .prov.parquet for these documents."""
-    rows = []
-    for document in documents:
-        file, _, locator = document.id.partition(":")[2].rpartition("#")
-        known = {name: getattr(document, name) for name in PROVENANCE.names if name not in ("file", "locator")}
-        rows.append({**known, "file": file, "locator": locator})
-    return pa.Table.from_pylist(rows, PROVENANCE)
+def provenance(document: Document) -> dict[str, Any]:
+    """The row of a document in a .prov.parquet."""
+    file, _, locator = document.id.partition(":")[2].rpartition("#")
+    known = {name: getattr(document, name) for name in PROVENANCE.names if name not in ("file", "locator")}
+    return {**known, "file": file, "locator": locator}
 
 
 @lru_cache(maxsize=2)
 def load_tokenizer(path: str, identity: str) -> Tokenizer:
-    """One copy a process. `identity` is in the cache key, so that a replaced file is not mistaken for the old one."""
+    """One copy a process. Raises ModelError if the file is not the one with this SHA-256."""
+    if file_hash(path) != identity:
+        raise ModelError(f"{path} is not the tokenizer that this run was planned with")
     if storage.is_local(path):
         return Tokenizer.load(path)
     with storage.scratch("/tmp/tokenizer") as folder:

@@ -21,9 +21,14 @@ MISTAKES = {
     "unknown beam flag": (["--runer=DirectRunner"], "did you mean '--runner'"),
     "no such size": (["--memory", "much"], "--memory"),
     "no workers": (["--workers", "0"], "--workers"),
-    "no such stage": (["--until", "document"], "it has documents, lines"),
+    "no such stage": (["--until", "document"], "the stages are documents, lines"),
     "missing models": (["--models", "/nowhere"], "no model at /nowhere"),
     "missing tokenizer": (["--tokenizer", "/nowhere.model"], "/nowhere.model"),
+    "tokenizer is a folder": (["--tokenizer", "/tmp"], "no tokenizer file /tmp"),
+    "tokenizer is something else": (["--tokenizer", __file__], "test_bad_input.py"),
+    "output cannot be made": (["--output", "/dev/null/run"], "cannot write to /dev/null/run"),
+    "output of no known kind": (["--output", "foo://bar/run"], "foo://bar/run"),
+    "input of no known kind": (["--input", "foo://bar/*.gz"], "foo://bar/*.gz"),
     "no crawl range": (["--crawl", "CC-MAIN-2024-10", "--files", "all"], "--files"),
 }
 
@@ -105,7 +110,7 @@ def test_bad_data_becomes_dead_letters(made, wet, tmp_path):
     assert size["in"] == sum(path.stat().st_size for path in folder.iterdir())
     failed = pq.read_table(tmp_path / "run/commoncrawl/documents/failed").to_pylist()
     by_file = {row["id"].split(":")[1].split("#")[0]: row["reason"] for row in failed}
-    assert by_file.keys() == {"cut.warc.gz", "junk.warc.gz", "text.warc.gz"}
+    assert by_file.keys() == {"cut.warc.gz", "empty.warc.gz", "junk.warc.gz", "text.warc.gz"}
     assert records["kept"] > 30
 
 
@@ -115,3 +120,33 @@ def test_too_much_bad_data_stops_the_run(made, wet, tmp_path, capsys):
     options += ["--input", str(tmp_path / "junk.warc.gz"), "--workers", "1", "--quiet"]
     assert exit_on_user_error(lambda: run.main(options)) == 2
     assert "1 of 1 records failed" in capsys.readouterr().err
+
+
+def test_a_source_with_a_name_of_its_own(made, wet, tmp_path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text((wet / "quick.toml").read_text().replace("commoncrawl", "my-web"))
+    options = ["--recipe", str(recipe), "--models", str(made.models), "--output", str(tmp_path / "run"), "--quiet"]
+    options += ["--input", f"my-web={wet}/00000.warc.wet.gz", "--workers", "1", "--until", "after-lines"]
+    assert run.main(options) == 0
+    assert (tmp_path / "run/my-web/after-lines/manifest.json").exists()
+
+
+def test_nothing_kept_is_said(made, wet, tmp_path, capsys):
+    recipe = tmp_path / "strict.toml"
+    recipe.write_text((wet / "quick.toml").read_text().replace("min_characters = 100", "min_characters = 999_999"))
+    options = [*arguments(wet, made, tmp_path / "run"), "--recipe", str(recipe), "--workers", "1"]
+    assert exit_on_user_error(lambda: run.main(options)) == 2
+    assert "no document was kept" in capsys.readouterr().err
+
+
+def test_a_weight_for_a_source_without_input(made, wet, tmp_path, capsys):
+    recipe = tmp_path / "weights.toml"
+    text = (
+        (wet / "quick.toml")
+        .read_text()
+        .replace("epochs = { commoncrawl = 1.6 }", "weights = { books = 1.0 }\ntokens = 9")
+    )
+    recipe.write_text(text + '\n[sources.books]\nsteps = [{ extract = "plain" }]\n')
+    options = [*arguments(wet, made, tmp_path / "run"), "--recipe", str(recipe), "--workers", "1"]
+    assert exit_on_user_error(lambda: run.main(options)) == 2
+    assert "no input of it" in capsys.readouterr().err

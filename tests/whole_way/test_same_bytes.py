@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from curation.token_shard import Dataset
+from models.train_tokenizer import train_tokenizer
 from pipelines import run
+from pipelines.part_files import PartWriter
 
 STAGES = ["documents", "lines", "after-lines", "near", "after-near", "tokens"]
 
@@ -89,3 +92,54 @@ def test_killed_in_every_stage_and_continued(made, wet, reference, tmp_path):
     assert killed == [folder.name for folder in folders]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=300)
     assert shards(output) == reference
+
+
+def test_another_recipe_in_between_leaves_nothing_behind(made, wet, reference, tmp_path, monkeypatch):
+    """A, then B that dies half-way in A's folders, then A with one thing changed: as if A' had run alone."""
+    output = tmp_path / "run"
+    quick = (wet / "quick.toml").read_text()
+    changed = {
+        "b": quick.replace('{ dedup = "near" },', '{ dedup = "near" }, { filter = "length", min_characters = 1500 },'),
+        "c": quick.replace("fraction = 0.1", "fraction = 0.2"),
+    }
+    for name, text in changed.items():
+        (tmp_path / f"{name}.toml").write_text(text)
+    options = [*arguments(wet, made, output), "--workers", "1"]
+    assert run.main([*options, "--tokenizer", ""]) == 0
+    with monkeypatch.context() as patch:
+        commit = PartWriter.commit
+        count = iter(range(10**9))
+
+        def dies(self, *args):
+            if next(count) == 5:
+                raise RuntimeError("killed")
+            commit(self, *args)
+
+        patch.setattr(PartWriter, "commit", dies)
+        with pytest.raises(RuntimeError, match="killed"):
+            run.main([*options, "--recipe", str(tmp_path / "b.toml")])
+    assert run.main([*options, "--recipe", str(tmp_path / "c.toml")]) == 0
+    other = [*arguments(wet, made, tmp_path / "alone"), "--workers", "1", "--recipe", str(tmp_path / "c.toml")]
+    assert run.main(other) == 0
+    assert shards(output) == shards(tmp_path / "alone")
+    assert run.main(options) == 0
+    assert shards(output) == reference
+
+
+def test_a_tokenizer_that_was_given_once_does_not_stay(made, wet, reference, tmp_path):
+    options = [*arguments(wet, made, tmp_path / "run"), "--workers", "1"]
+    given = tmp_path / "other.model"
+    train_tokenizer([f"other words {n}" for n in range(2000)], given, 300)
+    assert run.main([*options, "--tokenizer", str(given)]) == 0
+    assert shards(tmp_path / "run") != reference
+    assert run.main(options) == 0
+    assert shards(tmp_path / "run") == reference
+
+
+def test_nearly_whole_epochs(made, wet, tmp_path):
+    recipe = tmp_path / "nearly.toml"
+    recipe.write_text((wet / "quick.toml").read_text().replace("commoncrawl = 1.6", "commoncrawl = 0.9999999"))
+    output = tmp_path / "run"
+    assert run.main([*arguments(wet, made, output), "--workers", "1", "--recipe", str(recipe)]) == 0
+    (source,) = Dataset.open(output / "shards").manifest["sources"]
+    assert source["mixed_tokens"] == source["tokens"]

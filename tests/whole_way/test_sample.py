@@ -27,13 +27,15 @@ def ledger(made) -> dict[str, dict[str, dict]]:
 def test_every_planted_record_is_in_the_books(made, ledger):
     planted = made.crawl
     records = ledger["commoncrawl/documents"]["records"]
-    assert records["in"] == planted["records"]["total"]
+    empty = planted["damages"]["empty_files"]
+    assert records["in"] == planted["records"]["total"] + empty
+    assert records["failed"]["read.empty_file"] == empty
     damaged = len(planted["damages"]["records"])
     for kind in ("warcinfo", "request", "metadata", "revisit"):
         assert records["skipped"][kind] == planted["records"][kind]
     responses = records["kept"] + sum(records["dropped"].values()) + sum(records["failed"].values())
-    assert responses == planted["records"]["response"]
-    assert sum(n for reason, n in records["failed"].items() if reason.startswith("read.")) == damaged
+    assert responses == planted["records"]["response"] + empty
+    assert sum(n for reason, n in records["failed"].items() if reason.startswith("read.")) == damaged + empty
     assert records["failed"]["trafilatura.binary_body"] == planted["exchanges"]["binary_as_html"]
     unwanted = sum(planted["exchanges"][kind] for kind in ("redirect", "not_found", "server_error"))
     assert records["dropped"]["trafilatura.http_status"] == unwanted
