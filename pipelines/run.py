@@ -104,7 +104,7 @@ def execute(
     run = Run(arguments.output, str(models), run_pipeline, arguments.memory, not arguments.quiet)
     files = inputs.find(_declared(arguments))
     sources = sorted({file.source for file in files})
-    _check_places(arguments, files, run_elsewhere)
+    _check_places(arguments, files, rehearsing, run_elsewhere)
     recipe.mixture.check_sources(sources)
     plan = {s: compile_source(recipe, s, inputs.identity(files, s), models, arguments.until) for s in sources}
     if arguments.until and not any(plan.values()):
@@ -204,7 +204,9 @@ def _kept(results: Sequence[Result], name: str) -> int:
     return next(result for result in results if result.name == name).kept_documents
 
 
-def _check_places(arguments: argparse.Namespace, files: Sequence[inputs.InputFile], run_elsewhere: bool) -> None:
+def _check_places(
+    arguments: argparse.Namespace, files: Sequence[inputs.InputFile], rehearsing: bool, run_elsewhere: bool
+) -> None:
     """Everything about paths that would only be noticed once there is work to lose."""
     if arguments.tokenizer:
         if not storage.is_file(arguments.tokenizer):
@@ -214,7 +216,7 @@ def _check_places(arguments: argparse.Namespace, files: Sequence[inputs.InputFil
         local = [path for path in (arguments.output, *(file.path for file in files)) if storage.is_local(path)]
         if local:
             raise UserError(f"{local[0]} is on this machine, and other machines would have to read or write it")
-    else:
+    elif not rehearsing:
         storage.check_writable(arguments.output)
 
 

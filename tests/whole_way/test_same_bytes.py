@@ -136,7 +136,7 @@ def test_another_recipe_in_between_leaves_nothing_behind(made, wet, reference, t
 def test_a_tokenizer_that_was_given_once_does_not_stay(made, wet, reference, tmp_path):
     options = [*arguments(wet, made, tmp_path / "run"), "--workers", "1"]
     given = tmp_path / "other.model"
-    train_tokenizer([f"other words {n}" for n in range(2000)], given, 300)
+    train_tokenizer([f"other words {n}" for n in range(2000)], given, 290)
     assert run.main([*options, "--tokenizer", str(given)]) == 0
     assert shards(tmp_path / "run") != reference
     assert run.main(options) == 0
