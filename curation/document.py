@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 def document_id(source: str, file: str, locator: str) -> str:
@@ -34,11 +34,15 @@ class Page:
     charset: str
     body: bytes
     title: str = ""  # dumps know it; pages do not
+    robots: str = ""  # what the HTTP header X-Robots-Tag said; several headers are joined by ", "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A text, where it came from, and what the models said of it. Score fields are None until a scorer fills them."""
+    """A text, where it came from, and what was found out about it.
+
+    The score fields (`SCORE_FIELDS`) are None until a step fills them; they are stored with kept and dropped documents.
+    """
 
     id: str
     url: str
@@ -48,7 +52,12 @@ class Document:
     language: str | None = None
     language_score: float | None = None
     perplexity: float | None = None
+    perplexity_bucket: str | None = None  # CCNet's head, middle or tail; "all" where its language has no model
     reference_score: float | None = None
+    quality_score: float | None = None  # a fastText classifier's (DCLM)
+    token_divergence: float | None = None  # from the token distribution of a corpus (Llama 3)
+    robots: str | None = None  # directives of header and <meta>, sorted: "noai, noindex"; "" when there are none
+    licence: str | None = None  # the address of the licence that the page links as its own; "" when there is none
 
     @property
     def source(self) -> str:
@@ -59,7 +68,9 @@ class Document:
         return document_key(self.id)
 
 
-SCORE_FIELDS = ("language", "language_score", "perplexity", "reference_score")
+_ORIGIN_FIELDS = ("id", "url", "date", "digest", "text")
+SCORE_FIELDS = tuple(field.name for field in fields(Document) if field.name not in _ORIGIN_FIELDS)
+NUMERIC_FIELDS = tuple(field.name for field in fields(Document) if str(field.type).startswith("float"))
 
 
 @dataclass(frozen=True, slots=True)

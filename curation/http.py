@@ -39,6 +39,7 @@ class Response:
     content_type: str
     charset: str
     body: bytes
+    robots: str = ""  # X-Robots-Tag
 
 
 def parse_response(block: bytes, max_bytes: int) -> Response:
@@ -60,7 +61,8 @@ def parse_response(block: bytes, max_bytes: int) -> Response:
         if name not in ("", "identity", "none"):
             body = _undo(name, body, max_bytes)
     media_type, charset = parse_content_type(fields.get("content-type", ""))
-    return Response(int(line[1]), media_type, charset, body)
+    robots = fields.get("x-robots-tag", "")
+    return Response(int(line[1]), media_type, charset, body, robots)
 
 
 def parse_content_type(value: str) -> tuple[str, str]:

@@ -216,6 +216,7 @@ class _Reader:
                 content_type=response.content_type or known,
                 charset=response.charset,
                 body=response.body,
+                robots=response.robots,
             )
         return replace(page, content_type=declared, charset=charset)
 

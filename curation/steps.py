@@ -1,6 +1,7 @@
 """What a step is. Everything that happens to one document is one of these three shapes.
 
-- A *filter* or an *edit* is a frozen dataclass whose fields are its thresholds: `(Document) -> Document | Drop`.
+- A *filter* or an *edit* is a frozen dataclass whose fields are its thresholds: `(Document) -> Document | Drop`. One that
+  needs data files (a block list) names them and is loaded like a scorer: `load(paths)` returns that function.
 - An *extractor* turns a page into a document: `(Page) -> Document | Drop`.
 - A *scorer* fills score fields. It names the model artifacts it needs and is loaded once per process:
   `load(paths)` returns a function from a batch of documents to the same documents with the fields filled, in order.
@@ -18,6 +19,7 @@ from typing import ClassVar, Protocol
 
 from curation.document import Document, Drop, Page
 
+Judge = Callable[[Document], Document | Drop]
 Score = Callable[[Sequence[Document]], list[Document]]
 
 
@@ -25,6 +27,16 @@ class Step(Protocol):
     """A filter or an edit. A kept, unedited document is returned as the very same object."""
 
     def __call__(self, document: Document) -> Document | Drop: ...
+
+
+class StepWithData(Protocol):
+    """A filter or an edit whose lists are artifacts."""
+
+    def artifacts(self) -> tuple[str, ...]:
+        """Names of the artifacts (directories under --models) that it needs; () when it needs none of them."""
+        ...
+
+    def load(self, artifacts: Mapping[str, Path]) -> Judge: ...
 
 
 class Extractor(Protocol):

@@ -19,7 +19,7 @@ from pipelines.apply_steps import Account, apply_steps, extract
 from pipelines.inputs import Part
 from pipelines.isolation import Isolated
 from pipelines.part_files import PartWriter, StageFiles, count_documents, read_array, read_documents
-from pipelines.plan import BoundStep, Stage, verified
+from pipelines.plan import BoundStep, Stage, artifacts_of, verified
 from pipelines.read import Reading
 from pipelines.stages import Result, Run, frozen_parts, over_parts, part_name
 
@@ -84,10 +84,10 @@ class ProcessPart:
         return collector.claims()
 
     def _load(self, step: BoundStep) -> Any:
-        if step.kind != "score":
+        if not hasattr(step.step, "load"):
             return step.step
         identities = dict(self.stage.models)
-        return scorer(step.step, tuple((name, identities[name]) for name in step.step.artifacts()), self.models)
+        return loaded(step.step, tuple((name, identities[name]) for name in artifacts_of(step)), self.models)
 
     def _read_lost(self, number: int) -> np.ndarray:
         """Hashes that lost, sorted: the passes cover ascending slices of the hash space."""
@@ -104,8 +104,8 @@ def isolated(extractor: Any) -> Isolated:
     return Isolated(extractor)
 
 
-@lru_cache(maxsize=8)
-def scorer(step: Any, artifacts: tuple[tuple[str, str], ...], models: str) -> Any:
+@lru_cache(maxsize=32)
+def loaded(step: Any, artifacts: tuple[tuple[str, str], ...], models: str) -> Any:
     return step.load(verified(artifacts, Path(models)))
 
 

@@ -21,11 +21,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.document import SCORE_FIELDS, Document, Drop
+from curation.document import NUMERIC_FIELDS, SCORE_FIELDS, Document, Drop
 from curation.errors import DataError, LedgerError
 from pipelines import storage
 
-_SCORES = [(name, pa.string() if name == "language" else pa.float64()) for name in SCORE_FIELDS]
+_SCORES = [(name, pa.float64() if name in NUMERIC_FIELDS else pa.string()) for name in SCORE_FIELDS]
 _ORIGIN = [("id", pa.string()), ("url", pa.string()), ("date", pa.string()), ("digest", pa.string())]
 KEPT = pa.schema([*_ORIGIN, *_SCORES, ("text", pa.string())])
 DROPPED = pa.schema(

@@ -26,9 +26,10 @@ PACKAGES = {
     "score": "models",
     "dedup": "curation.dedup",
 }
-# What a step's class must have; the others are called.
+# What a step's class must have one set of; the others are called.
+_LOADED = ("artifacts", "load")
 _SHAPES = {
-    "score": ("artifacts", "load", "writes"),
+    "score": (*_LOADED, "writes"),
     "dedup": ("hashes", "units", "apply", "unit", "keep", "group_files"),
 }
 # Version of what the stages do around the steps. Raise it when the same recipe would give other bytes.
@@ -84,11 +85,16 @@ def resolve(spec: StepSpec, where: str) -> BoundStep:
         cls = getattr(importlib.import_module(module_name), class_name, None)
     except ModuleNotFoundError as error:
         raise RecipeError(f"{where}: {spec.name} needs the module {error.name}, which is not installed") from None
-    if not (isinstance(cls, type) and is_dataclass(cls) and set(_SHAPES.get(spec.kind, ["__call__"])) <= set(dir(cls))):
+    if not (isinstance(cls, type) and is_dataclass(cls) and _has_shape(cls, spec.kind)):
         raise RecipeError(
             f"{where}: {module_name} has no dataclass {class_name} that is a step, so it is not a {spec.kind}"
         )
     return BoundStep(spec.kind, spec.name, section(cls, spec.options, f"{where} ({spec.kind} {spec.name})"))
+
+
+def _has_shape(cls: type, kind: str) -> bool:
+    shapes = (_SHAPES[kind],) if kind in _SHAPES else (("__call__",), _LOADED)
+    return any(set(shape) <= set(dir(cls)) for shape in shapes)
 
 
 def available(kind: str) -> list[str]:
@@ -175,7 +181,12 @@ def _check_reads(recipe: str, source: str, bound: Sequence[BoundStep]) -> None:
 
 
 def _artifacts(stage: Stage) -> list[str]:
-    return [name for step in stage.steps if step.kind == "score" for name in step.step.artifacts()]
+    return [name for step in stage.steps for name in artifacts_of(step)]
+
+
+def artifacts_of(step: BoundStep) -> tuple[str, ...]:
+    """Names of the artifacts that a step needs."""
+    return tuple(step.step.artifacts()) if hasattr(step.step, "artifacts") else ()
 
 
 def verified(artifacts: Sequence[tuple[str, str]], models: Path) -> dict[str, Path]:
@@ -197,9 +208,7 @@ def _identity(step: BoundStep, models: Path) -> dict[str, Any]:
         "options": asdict(step.step),
         "code": code_identity(cls.__module__),
         "libraries": {name: importlib.metadata.version(name) for name in getattr(cls, "libraries", ())},
-        "models": {name: artifact_identity(models, name) for name in step.step.artifacts()}
-        if step.kind == "score"
-        else {},
+        "models": {name: artifact_identity(models, name) for name in artifacts_of(step)},
     }
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
-from curation.document import SCORE_FIELDS, Document, Drop
+from curation.document import NUMERIC_FIELDS, Document, Drop
 from curation.errors import RecipeError
 
 
@@ -18,17 +17,15 @@ class Threshold:
     `unscored = "drop"`.
     """
 
-    numeric: ClassVar[tuple[str, ...]] = tuple(name for name in SCORE_FIELDS if name != "language")
-
     field: str
     min: float = -math.inf
     max: float = math.inf
     unscored: str = "keep"
 
     def __post_init__(self) -> None:
-        if self.field not in self.numeric:
+        if self.field not in NUMERIC_FIELDS:
             raise RecipeError(
-                f"threshold: no numeric score is called {self.field!r}; there are {', '.join(self.numeric)}"
+                f"threshold: no numeric score is called {self.field!r}; there are {', '.join(NUMERIC_FIELDS)}"
             )
         if self.unscored not in ("keep", "drop"):
             raise RecipeError(f'threshold: unscored must be "keep" or "drop", not {self.unscored!r}')
