@@ -1,7 +1,7 @@
 """What a step is. Everything that happens to one document is one of these three shapes.
 
-- A *filter* or an *edit* is a frozen dataclass whose fields are its thresholds: `(Document) -> Document | Drop`. One that
-  needs data files (a block list) names them and is loaded like a scorer: `load(paths)` returns that function.
+- A *filter* or an *edit* is a frozen dataclass whose fields are its thresholds: `(Document) -> Document | Drop`. One
+  that needs data files (a block list) names them and is loaded like a scorer: `load(paths)` returns that function.
 - An *extractor* turns a page into a document: `(Page) -> Document | Drop`.
 - A *scorer* fills score fields. It names the model artifacts it needs and is loaded once per process:
   `load(paths)` returns a function from a batch of documents to the same documents with the fields filled, in order.
