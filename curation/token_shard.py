@@ -27,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation.document import NUMERIC_FIELDS, SCORE_FIELDS
 from curation.errors import InputError
 
 FORMAT = 1
@@ -46,10 +47,7 @@ PROVENANCE = pa.schema(
         ("locator", pa.string()),
         ("date", pa.string()),
         ("digest", pa.string()),
-        ("language", pa.string()),
-        ("language_score", pa.float32()),
-        ("perplexity", pa.float32()),
-        ("reference_score", pa.float32()),
+        *((name, pa.float32() if name in NUMERIC_FIELDS else pa.string()) for name in SCORE_FIELDS),
     ]
 )
 
