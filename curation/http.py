@@ -28,6 +28,7 @@ except ImportError:
 
 _STATUS_LINE = re.compile(rb"HTTP/\d[\d.]*[ \t]+(\d{3})(?!\d)")
 _HEADER_END = re.compile(rb"\n\r?\n")
+_ROBOTS = re.compile(rb"\n[xX]-[rR][oO][bB][oO][tT][sS]-[tT][aA][gG][ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)")
 _CHUNK_SIZE = re.compile(rb"\s*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\n]*)?\r\n")
 
 
@@ -39,7 +40,7 @@ class Response:
     content_type: str
     charset: str
     body: bytes
-    robots: str = ""  # X-Robots-Tag
+    robots: str = ""  # X-Robots-Tag; several are joined by ", "
 
 
 def parse_response(block: bytes, max_bytes: int) -> Response:
@@ -61,8 +62,7 @@ def parse_response(block: bytes, max_bytes: int) -> Response:
         if name not in ("", "identity", "none"):
             body = _undo(name, body, max_bytes)
     media_type, charset = parse_content_type(fields.get("content-type", ""))
-    robots = fields.get("x-robots-tag", "")
-    return Response(int(line[1]), media_type, charset, body, robots)
+    return Response(int(line[1]), media_type, charset, body, _robots(block[:body_at]))
 
 
 def parse_content_type(value: str) -> tuple[str, str]:
@@ -70,6 +70,12 @@ def parse_content_type(value: str) -> tuple[str, str]:
     media_type, _, parameters = value.partition(";")
     match = re.search(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", parameters, re.IGNORECASE)
     return media_type.partition(",")[0].strip().lower(), match[1].lower() if match else ""
+
+
+def _robots(header: bytes) -> str:
+    """What all X-Robots-Tag headers say: unlike others it is often sent several times, once for each crawler."""
+    values = (b" ".join(match[1].split()).decode("utf-8", "replace") for match in _ROBOTS.finditer(header))
+    return ", ".join(value for value in values if value)
 
 
 def _undo(name: str, body: bytes, max_bytes: int) -> bytes:

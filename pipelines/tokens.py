@@ -82,7 +82,7 @@ def run_stage(
     """Tokenize a source's kept documents."""
     identity = file_hash(tokenizer)
     key = hashlib.sha256(
-        repr(("tokens 1", version("sentencepiece"), upstream.key, identity, fraction)).encode()
+        repr(("tokens 2", version("sentencepiece"), upstream.key, identity, fraction)).encode()
     ).hexdigest()
     work = TokenizePart(run.output, source, upstream.name, tokenizer, identity, fraction, key)
     return over_parts(run, f"{source}/tokens", key, work, [part.number for part in parts], light)
