@@ -7,7 +7,8 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
@@ -16,10 +17,11 @@ from apache_beam.io.filesystems import FileSystems
 
 from curation.errors import InputError
 from curation.recipe import SOURCE_NAME
-from curation.records import splittable
-from pipelines import remote, storage
+from curation.records import HEAD_BYTES, splittable
+from pipelines import remote, selection, storage
 
 RANGE_SIZE = 128 << 20
+_MANY = 100  # requests take seconds then
 DUMP_SUFFIXES = (".xml.bz2", ".xml")
 
 
@@ -28,7 +30,11 @@ class InputFile(NamedTuple):
     path: str  # where it is read from
     file: str  # what it is called in document ids
     size: int
-    identity: str  # sha256 of a local file; size and entity tag of a remote one
+    identity: str  # sha256 of a local file; size and entity tag of a remote one; of a selected file, of its rows
+    # Of a file of which a selection names records, `size` counts these, and they are rows of the selection:
+    selection: str = ""
+    first_row: int = 0
+    stored: int = 0  # bytes of the selected records
 
 
 class Part(NamedTuple):
@@ -43,6 +49,8 @@ class Part(NamedTuple):
     identity: str
     start: int
     end: int
+    selection: str = ""  # with one, size, start and end count the file's rows in it
+    first_row: int = 0
 
     @property
     def is_dump(self) -> bool:
@@ -56,20 +64,54 @@ class Part(NamedTuple):
 
 
 def find(declared: Iterable[str]) -> list[InputFile]:
-    """Files behind `[SOURCE=]PATTERN` arguments, sorted by (source, name). InputError for one that matches nothing."""
-    files: dict[tuple[str, str], InputFile] = {}
+    """Files behind `[SOURCE=]PATTERN` arguments, sorted by (source, name). InputError for one that matches nothing.
+
+    A pattern that ends in `.parquet` is a selection and stands for the files that it names records of.
+    """
+    named: list[tuple[str, str, str]] = []
+    found: list[InputFile] = []
     for argument in declared:
-        declared_source, pattern = _split(argument)
-        for path, name in _expand(pattern):
-            source = declared_source or _source_of(name)
-            found = _describe(source, path, name)
-            other = files.setdefault((source, name), found)
-            if other.path != path:
-                raise InputError(
-                    f"{path} and {other.path} would both be called {name} in document ids; "
-                    "give their common folder as input"
-                )
+        source, pattern = _split(argument)
+        for path, name in expand(pattern):
+            if name.endswith(selection.SUFFIX):
+                found += _selected(source, path)
+            else:
+                named.append((source or _source_of(name), path, name))
+    files: dict[tuple[str, str], InputFile] = {}
+    for file in [*found, *_describe_all(named)]:
+        other = files.setdefault((file.source, file.file), file)
+        if other.path != file.path:
+            raise InputError(
+                f"{file.path} and {other.path} would both be called {file.file} in document ids; "
+                "give their common folder as input"
+            )
+        if other.selection != file.selection:
+            one, two = sorted(each.selection or each.path for each in (file, other))
+            raise InputError(f"{file.file} is in {one} and in {two}; make one selection of all that is wanted")
     return [files[key] for key in sorted(files)]
+
+
+def _selected(source: str, path: str) -> Iterator[InputFile]:
+    """The files that a selection names."""
+    for chosen in selection.files(path):
+        file = _name(chosen.file, "")
+        source_of = source or _source_of(file)
+        mine = (path, chosen.first_row, chosen.bytes)
+        yield InputFile(source_of, chosen.path, file, chosen.rows, chosen.identity, *mine)
+
+
+def _describe_all(named: Sequence[tuple[str, str, str]]) -> Iterator[InputFile]:
+    """Those behind URLs several at a time: a crawl has tens of thousands of files."""
+    remotes = list(dict.fromkeys(path for _, path, _ in named if storage.is_http(path)))
+    if len(remotes) > _MANY:
+        print(f"asking for the sizes of {len(remotes):,} files", file=sys.stderr, flush=True)
+    stats = dict(zip(remotes, remote.stat_all(remotes), strict=True))
+    for source, path, name in named:
+        if path in stats:
+            size, tag = stats[path]
+            yield InputFile(source, path, name, size, f"{size} {tag}")
+        else:
+            yield _describe(source, path, name)
 
 
 def _split(argument: str) -> tuple[str, str]:
@@ -82,7 +124,7 @@ def _source_of(name: str) -> str:
     return "wikipedia" if name.endswith(DUMP_SUFFIXES) else "commoncrawl"
 
 
-def _expand(pattern: str) -> list[tuple[str, str]]:
+def expand(pattern: str) -> list[tuple[str, str]]:
     """(path, name in ids) of each file that matches. Names start at `crawl-data/`, else below the pattern's folder."""
     if storage.is_http(pattern):
         return [(pattern, _name(pattern, os.path.dirname(pattern)))]
@@ -111,9 +153,6 @@ def _name(path: str, root: str) -> str:
 
 
 def _describe(source: str, path: str, name: str) -> InputFile:
-    if storage.is_http(path):
-        size, tag = remote.stat(path)
-        return InputFile(source, path, name, size, f"{size} {tag}")
     if not storage.is_local(path):
         found = FileSystems.match([path])[0].metadata_list[0]
         return InputFile(
@@ -134,15 +173,20 @@ def cut(files: Sequence[InputFile], range_size: int) -> list[Part]:
     for file in files:
         file_number = position[file.source] = position.get(file.source, -1) + 1
         step = file.size
-        if file.size > range_size:
+        if file.selection:
+            step = -(-file.size // -(-file.stored // range_size))  # as many rows as have range_size bytes on average
+        elif file.size > range_size:
             with storage.open_input(file.path) as stream:
-                if splittable(stream.read(1 << 16)):
+                if splittable(stream.read(HEAD_BYTES)):
                     step = range_size
         for start in range(0, max(file.size, 1), max(step, 1)):
             end = min(start + step, file.size)
             parts.append(
-                Part(len(parts), file.source, file.path, file.file, file_number, file.size, file.identity, start, end)
-            )
+                Part(
+                    len(parts), file.source, file.path, file.file, file_number, file.size, file.identity,
+                    start, end, file.selection, file.first_row,
+                )
+            )  # fmt: skip
     return parts
 
 
@@ -164,8 +208,11 @@ def freeze(output: str, files: Sequence[InputFile], range_size: int) -> list[Par
         raise InputError(
             f"{output} was begun with other input files; continue with the same ones or choose a new --output"
         )
-    paths = {(file.source, file.file): file.path for file in files}
-    moved = [part._replace(path=paths[part.source, part.file]) for part in frozen]
+    named = {(file.source, file.file): file for file in files}
+    moved = []
+    for part in frozen:
+        file = named[part.source, part.file]
+        moved.append(part._replace(path=file.path, selection=file.selection, first_row=file.first_row))
     if moved != frozen:
         _write(path, moved)
     return moved

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from types import TracebackType
 from typing import BinaryIO
 
 from curation.document import Page, document_id
 from curation.errors import DataError, LedgerError
 from curation.ledger import Balance
-from curation.records import Skip, read_range
+from curation.records import Record, Skip, clean_url, read_indexed, read_range
 from curation.sources import wikipedia
+from pipelines import selection
 from pipelines.apply_steps import Account
 from pipelines.inputs import Part
+from pipelines.selection import LONGEST
 
 STEP = "read"
 
@@ -23,7 +26,7 @@ class Reading(AbstractContextManager["Reading"]):
 
     An archive is proven complete by its bytes: the records' spans must follow each other without gap or overlap, here
     within the part and in `check_tiling` across the parts of a file. A dump is proven complete by a second reader
-    that only counts.
+    that only counts; the selected records of a file by the rows that name them.
     """
 
     def __init__(self, part: Part, account: Account) -> None:
@@ -31,21 +34,25 @@ class Reading(AbstractContextManager["Reading"]):
         self._account = account
         self._bytes = Balance("bytes")
         self.span: tuple[int, int] | None = None
-        self._stream: BinaryIO = part.open()
+        self._stream: BinaryIO | None = None if part.selection else part.open()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stream.close()
+        if self._stream is not None:
+            self._stream.close()
 
     def pages(self) -> Iterator[Page]:
+        if self._part.selection:
+            return self._selected()
         return self._dump() if self._part.is_dump else self._archive()
 
     def balances(self) -> list[Balance]:
         """Further accounts of the part; bytes for an archive."""
         if self.span is None:
             return []
-        self._bytes.incoming = self.span[1] - self.span[0]
+        if not self._part.selection:
+            self._bytes.incoming = self.span[1] - self.span[0]
         return [self._bytes]
 
     def _archive(self) -> Iterator[Page]:
@@ -53,7 +60,8 @@ class Reading(AbstractContextManager["Reading"]):
         if part.size == 0:
             self._account.balance.incoming += 1
             self._account.fail(document_id(part.source, part.file, "0"), "", STEP, DataError("empty_file"))
-        for record in read_range(self._stream, part.size, part.start, part.end, part.source, part.file):
+        stream = self._opened()
+        for record in read_range(stream, part.size, part.start, part.end, part.source, part.file):
             first, position = self.span or (record.start, record.start)
             if record.start != position:
                 raise LedgerError(
@@ -61,21 +69,54 @@ class Reading(AbstractContextManager["Reading"]):
                 )
             self.span = (first, record.end)
             self._account.balance.incoming += 1
-            if isinstance(record.value, DataError):
-                self._bytes.failed[record.value.reason] += record.end - record.start
-                self._account.fail(document_id(part.source, part.file, record.locator), "", STEP, record.value)
-                continue
-            self._bytes.kept += record.end - record.start
-            if isinstance(record.value, Skip):
-                self._account.skip(record.value.type)
-            else:
-                yield record.value
+            yield from self._enter(record)
+
+    def _enter(self, record: Record) -> Iterator[Page]:
+        """Enter a record in the books; a page is given on."""
+        if isinstance(record.value, DataError):
+            self._bytes.failed[record.value.reason] += record.end - record.start
+            self._fail(record.locator, record.value)
+            return
+        self._bytes.kept += record.end - record.start
+        if isinstance(record.value, Skip):
+            self._account.skip(record.value.type)
+        else:
+            yield record.value
+
+    def _fail(self, locator: str, error: DataError) -> None:
+        self._account.fail(document_id(self._part.source, self._part.file, locator), "", STEP, error)
+
+    def _opened(self) -> BinaryIO:
+        if self._stream is None:
+            raise TypeError("a part of a selection has no stream")
+        return self._stream
+
+    def _selected(self) -> Iterator[Page]:
+        """The records that the part's rows declare: each is read, or fails; those of which nobody knew are `split`."""
+        part = self._part
+        rows = selection.rows(part.selection, part.first_row + part.start, part.first_row + part.end)
+        self._account.balance.incoming = part.end - part.start
+        self._bytes.incoming = sum(row.length for row in rows)
+        for count, (row, data) in enumerate(selection.stored(part.path, rows), 1):
+            self.span = (part.start, part.start + count)
+            if missing := row.length - len(data or b""):
+                reason = "missing_file" if data is None else "truncated" if row.length <= LONGEST else "too_large"
+                self._bytes.failed[reason] += missing
+                if not data:
+                    self._fail(str(row.offset), DataError(reason, f"{row.length} bytes from {row.offset}"))
+                    continue
+            for number, record in enumerate(read_indexed(data or b"", row.offset, part.source, part.file)):
+                self._account.balance.split += number > 0
+                value = record.value
+                if number == 0 and isinstance(value, Page) and value.url != clean_url(row.url):
+                    value = DataError("other_record", f"the index says {row.url}, the record {value.url}"[:200])
+                yield from self._enter(replace(record, value=value))
 
     def _dump(self) -> Iterator[Page]:
         part = self._part
         with part.open() as again:
             self._account.balance.incoming = wikipedia.count_pages(again)
-        for locator, value in wikipedia.read_dump(self._stream, part.source, part.file):
+        for locator, value in wikipedia.read_dump(self._opened(), part.source, part.file):
             if isinstance(value, DataError):
                 self._account.fail(document_id(part.source, part.file, locator), "", STEP, value)
             elif isinstance(value, Skip):
@@ -85,7 +126,7 @@ class Reading(AbstractContextManager["Reading"]):
 
 
 def check_tiling(parts: list[Part], spans: dict[int, tuple[int, int] | None]) -> None:
-    """The parts of each archive, read one by one, must cover every byte of it once. Raises LedgerError."""
+    """The parts of each archive must cover every byte of it once, or every row of its selection. Raises LedgerError."""
     position: dict[tuple[str, str], int] = {}
     sizes: dict[tuple[str, str], int] = {}
     for part in parts:
@@ -97,8 +138,8 @@ def check_tiling(parts: list[Part], spans: dict[int, tuple[int, int] | None]) ->
         span = spans[part.number]
         if span is not None:
             if span[0] != at:
-                raise LedgerError(f"{part.file}: parts leave bytes {at} to {span[0]} unread, or read them twice")
+                raise LedgerError(f"{part.file}: parts leave {at} to {span[0]} unread, or read them twice")
             position[file] = span[1]
     for file, size in sizes.items():
         if position[file] != size:
-            raise LedgerError(f"{file[1]}: read to byte {position[file]} of {size}")
+            raise LedgerError(f"{file[1]}: read to {position[file]} of {size}")

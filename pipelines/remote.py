@@ -1,4 +1,4 @@
-"""Read files over https as if they were local, and list the files of a crawl by its name.
+"""Read files over https as if they were local.
 
 A crawl is read over days from a server shared with everybody: connections break and requests are refused as a matter of
 course. So every read is a byte-range request that can be continued, every wait is bounded, and what cannot be mended
@@ -9,16 +9,13 @@ Of HTTP only GET with Range is used (RFC 9110, section 14), through requests, wh
 from __future__ import annotations
 
 import email.utils
-import gzip
 import io
 import logging
-import random
 import re
 import threading
 import time
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
@@ -26,17 +23,17 @@ import requests
 import urllib3
 
 from curation.errors import InputError
+from pipelines.pace import LISTING_RATE, PROCESS_RATE, Patience, RequestRate
 
 logger = logging.getLogger(__name__)
 
-CRAWL_ROOT = "https://data.commoncrawl.org"
-KINDS = ("warc", "wet")
-
 # 403 too: it is how Common Crawl refuses an address that asks too often.
 RETRIED_STATUS = frozenset({403, 429, 500, 502, 503, 504})
+REFUSED_STATUS = frozenset({403, 429, 503})  # about us, not about this request: everything waits
+LISTING_THREADS = 16
 BLOCK_BYTES = 8 << 20
-LISTING_BYTES = 64 << 20  # a crawl's listing is below 1 MB compressed and about 15 MB plain
 RECEIVE_BYTES = 256 << 10
+SIZE_ONLY = re.compile(r"bytes \*/(\d+)\Z")
 CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
 
 
@@ -45,63 +42,6 @@ class RemoteStat(NamedTuple):
 
     size: int
     etag: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long to wait (seconds) and how often to try (per block).
-
-    A server that asks for a longer wait (Retry-After) gets it; beyond `longest_asked` we give up, never ignore it.
-    """
-
-    tries: int = 8
-    first_wait: float = 1.0
-    longest_wait: float = 60.0
-    longest_asked: float = 600.0
-    connect_timeout: float = 10.0
-    read_timeout: float = 30.0  # without a single byte
-    request_seconds: float = 120.0  # for the body of one request; a slower one is dropped and continued
-    sleep: Callable[[float], None] = time.sleep
-
-    def wait(self, failures: int, asked: float) -> float:
-        """Seconds to the next try: doubled per failure, never less than asked, jittered so that workers spread out."""
-        doubled = min(self.longest_wait, self.first_wait * 2.0 ** (failures - 1))
-        return max(asked, doubled * random.uniform(0.5, 1.0))
-
-
-class RequestRate:
-    """A token bucket: at most `burst` requests at once and `per_second` in the long run, over all threads."""
-
-    def __init__(
-        self,
-        per_second: float,
-        burst: int,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._per_second = per_second
-        self._burst = burst
-        self._clock = clock
-        self._sleep = sleep
-        self._lock = threading.Lock()
-        self._tokens = float(burst)
-        self._filled_at = clock()
-
-    def take(self) -> None:
-        """Wait until one request may be made."""
-        with self._lock:
-            now = self._clock()
-            self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._per_second)
-            self._filled_at = now
-            self._tokens -= 1.0  # below zero it is a place in the queue
-            wait = -self._tokens / self._per_second
-        if wait > 0:
-            self._sleep(wait)
-
-
-# Per process. With W worker processes the server sees W times this rate.
-PROCESS_RATE = RequestRate(per_second=5.0, burst=10)
 
 
 class HttpFile(io.RawIOBase):
@@ -186,6 +126,29 @@ class HttpFile(io.RawIOBase):
         self._block, self._block_start = block, self._position
 
 
+class HttpRanges:
+    """Byte ranges of a remote file that was not listed before. It is read in the version of its first answer.
+
+    Errors as for HttpFile; RemoteMissingError if there is no such file.
+    """
+
+    def __init__(self, url: str, *, patience: Patience | None = None, rate: RequestRate = PROCESS_RATE) -> None:
+        self._remote = _Remote(url, patience or Patience(), rate)
+        self._known: RemoteStat | None = None
+
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes [start, end), fewer where the file ends."""
+        if self._known:
+            end = min(end, self._known.size)
+        block = bytearray()
+        if start < end:
+            self._known = self._remote.fetch(start, end - 1, block, self._known)
+        return bytes(block)
+
+    def close(self) -> None:
+        self._remote.close()
+
+
 def open_url(url: str, expected: RemoteStat | None = None) -> BinaryIO:
     """A seekable stream of a remote file's own bytes, whatever they are compressed with. Errors as for HttpFile."""
     return io.BufferedReader(HttpFile(url, expected), 64 << 10)
@@ -200,53 +163,19 @@ def stat(url: str, *, patience: Patience | None = None, rate: RequestRate = PROC
         remote.close()
 
 
-def crawl_files(
-    crawl: str,
-    kind: str,
-    first: int,
-    last: int | None,
-    root: str = CRAWL_ROOT,
-    *,
-    patience: Patience | None = None,
-    rate: RequestRate = PROCESS_RATE,
-) -> list[str]:
-    """URLs of files [first, last) of a crawl such as CC-MAIN-2024-10, in the order of its own listing; None is the end.
+def stat_all(
+    urls: Sequence[str], *, patience: Patience | None = None, rate: RequestRate = LISTING_RATE
+) -> list[RemoteStat]:
+    """`stat` of many files, several at a time and each thread on one connection. The first error ends it."""
+    threads = threading.local()
 
-    `kind` is "warc" or "wet". InputError when the crawl, the kind or the range does not exist.
-    """
-    if kind not in KINDS:
-        raise InputError(f"a crawl has files of kind {' and '.join(KINDS)}, not {kind!r}")
-    if not re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", crawl):
-        raise InputError(f"{crawl!r} is not the name of a crawl; one looks like CC-MAIN-2024-10")
-    root = root.rstrip("/")
-    span = f"files {first}:{'' if last is None else last}"
-    if first < 0 or (last is not None and last <= first):
-        raise InputError(f"{span} is empty; the first number counts from 0 and the second is not included")
-    url = f"{root}/crawl-data/{crawl}/{kind}.paths.gz"
-    try:
-        # A person is waiting for this one: fewer tries than a worker makes.
-        with HttpFile(url, patience=patience or Patience(tries=5), rate=rate) as listing:
-            paths = _listed_paths(listing)
-    except RemoteMissingError as error:
-        raise InputError(f"there is no crawl {crawl} with {kind} files: {error}") from None
-    if first >= len(paths) or (last is not None and last > len(paths)):
-        raise InputError(f"{span} of {crawl} do not exist: it has {len(paths)} {kind} files, 0:{len(paths)}")
-    return [f"{root}/{path}" for path in paths[first:last]]
+    def one(url: str) -> RemoteStat:
+        if not hasattr(threads, "session"):
+            threads.session = _session()
+        return _Remote(url, patience or Patience(), rate, threads.session).stat()
 
-
-def _listed_paths(listing: HttpFile) -> list[str]:
-    try:
-        with gzip.open(listing) as plain:
-            text = plain.read(LISTING_BYTES + 1)
-        if len(text) > LISTING_BYTES:
-            raise InputError(f"{listing.name} is longer than {LISTING_BYTES} bytes, which no listing is")
-        paths = text.decode("ascii").split()
-    except (gzip.BadGzipFile, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise InputError(f"{listing.name} is not a gzipped list of paths: {error}") from None
-    for path in paths:
-        if path.startswith("/") or ":" in path or ".." in path:
-            raise InputError(f"{listing.name} lists {path!r}, which is not a path below the crawl's root")
-    return paths
+    with ThreadPoolExecutor(LISTING_THREADS) as pool:
+        return list(pool.map(one, urls))  # on an error it drops those that have not begun
 
 
 class RemoteMissingError(InputError):
@@ -256,15 +185,26 @@ class RemoteMissingError(InputError):
 class _TryAgainError(Exception):
     """This try failed in a way that the next may not. `asked` is the server's Retry-After in seconds, or 0."""
 
-    def __init__(self, why: str, asked: float = 0.0) -> None:
+    def __init__(self, why: str, asked: float = 0.0, refused: bool = False) -> None:
         super().__init__(why)
         self.asked = asked
+        self.refused = refused
+
+
+def _session() -> requests.Session:
+    session = requests.Session()
+    session.max_redirects = 5
+    # Ranges count the bytes as stored, so nothing may be compressed on the way.
+    session.headers.update({"Accept-Encoding": "identity", "User-Agent": "winnow"})
+    return session
 
 
 class _Remote:
     """One URL, one connection, any number of byte ranges."""
 
-    def __init__(self, url: str, patience: Patience, rate: RequestRate) -> None:
+    def __init__(
+        self, url: str, patience: Patience, rate: RequestRate, session: requests.Session | None = None
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InputError(f"{url!r} is not an http or https URL")
@@ -273,10 +213,7 @@ class _Remote:
         self._shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
         self._patience = patience
         self._rate = rate
-        self._session = requests.Session()
-        self._session.max_redirects = 5
-        # Ranges count the bytes as stored, so nothing may be compressed on the way.
-        self._session.headers.update({"Accept-Encoding": "identity", "User-Agent": "winnow"})
+        self._session = session or _session()
 
     def close(self) -> None:
         self._session.close()
@@ -299,6 +236,8 @@ class _Remote:
                 if fault.asked > self._patience.longest_asked:
                     raise InputError(f"{self._shown}: {fault}; asked to wait {fault.asked:.0f} s, try later") from None
                 wait = self._patience.wait(failures, fault.asked)
+                if fault.refused:
+                    self._rate.pause(wait)
                 tries = f"try {failures + 1} of {self._patience.tries}"
                 logger.warning("%s: %s; %s in %.1f s", self._shown, fault, tries, wait)
                 self._patience.sleep(wait)
@@ -320,14 +259,15 @@ class _Remote:
         with response:
             found = self._check(response, start, last, known)
             if found.size > start:
-                self._receive(response.raw, last + 1 - start, into)
+                self._receive(response.raw, min(last + 1, found.size) - start, into)
         return found
 
     def _check(self, response: requests.Response, start: int, last: int, known: RemoteStat | None) -> RemoteStat:
         """The version of the file that this answer is about, if it is the one range that was asked for."""
         status, headers = response.status_code, response.headers
         if status in RETRIED_STATUS:
-            raise _TryAgainError(f"status {status} {response.reason}", _retry_after(headers.get("Retry-After", "")))
+            asked = _retry_after(headers.get("Retry-After", ""))
+            raise _TryAgainError(f"status {status} {response.reason}", asked, status in REFUSED_STATUS)
         if status in (404, 410):
             raise RemoteMissingError(f"{self._shown}: status {status} {response.reason}")
         etag = headers.get("ETag") or headers.get("Last-Modified") or ""
@@ -336,6 +276,8 @@ class _Remote:
         empty = (status == 416 and content_range == "bytes */0") or (status == 200 and length == "0")
         if known is None and start == 0 and empty:
             return RemoteStat(0, etag)
+        if known is None and status == 416 and (beyond := SIZE_ONLY.match(content_range)) and int(beyond[1]) <= start:
+            return RemoteStat(int(beyond[1]), etag)
         if status == 200:  # the whole file: If-Range found another version, or the server never looked at Range
             if known and (etag != known.etag or length != str(known.size)):
                 raise self._changed(known, f"{length or '?'} bytes, {etag or 'no ETag'}")

@@ -9,16 +9,26 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from curation.errors import InputError
 from pipelines import remote
+
+
+def configure(flags: Sequence[str]) -> None:
+    """Give Beam's file systems its options. S3's does not work without, and files are listed before any pipeline is."""
+    FileSystems.set_options(PipelineOptions(list(flags)))
+
+
+if FileSystems._pipeline_options is None:  # a worker has them
+    configure(())
 
 
 def is_local(path: str) -> bool:

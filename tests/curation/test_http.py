@@ -141,3 +141,21 @@ def test_no_status_line(block: bytes) -> None:
 )
 def test_content_type(value: str, parsed: tuple[str, str]) -> None:
     assert parse_content_type(value) == parsed
+
+
+@pytest.mark.parametrize(
+    ("headers", "robots"),
+    [
+        (b"", ""),
+        (b"X-Robots-Tag: noindex\r\n", "noindex"),
+        (b"X-Robots-Tag: noai\r\nServer: x\r\nx-robots-tag:  otherbot: noindex , nofollow \r\n",
+         "noai, otherbot: noindex , nofollow"),
+        (b"X-ROBOTS-TAG:\r\nX-Robots-Tag: none\r\n", "none"),
+        (b"X-Robots-Tag: noindex,\r\n\tnoarchive\r\n", "noindex, noarchive"),
+        (b"X-Robots-Tag: gro\xc3\x9f\xff\r\n", "groß\ufffd"),
+        (b"My-X-Robots-Tag: noindex\r\n", ""),
+    ],
+)  # fmt: skip
+def test_every_robots_header_counts(headers: bytes, robots: str) -> None:
+    assert response(headers, b"X-Robots-Tag: in the body\r\n").robots == robots
+    assert response(headers.replace(b"\r\n", b"\n"), b"\nX-Robots-Tag: in the body\n").robots == robots

@@ -18,7 +18,8 @@ from warcio.warcwriter import WARCWriter
 
 from curation.document import Page
 from curation.errors import DataError
-from curation.gzip_members import Window, next_start
+from curation.gzip_members import GZIP
+from curation.members import Window, next_start
 from curation.records import HEAD_BYTES, Record, Skip, read_range, splittable
 
 MAX_BYTES = 20_000  # small, so that ranges begin in the middle of files of this size
@@ -251,7 +252,7 @@ def test_archive_inside_an_archive_is_no_record() -> None:
     inner = write_warc([body_of(number) for number in range(12)])
     before = write_warc([body_of(number) for number in range(20)])
     data = before + gzip.compress(wet(inner), compresslevel=0) + gzip.compress(wet(b"after"))
-    start = next_start(Window(io.BytesIO(data), len(data)), len(before) + 1, len(data) - 200)
+    start = next_start(GZIP, Window(io.BytesIO(data), len(data)), len(before) + 1, len(data) - 200)
     assert start is not None  # the trap is there
     records = assert_same_in_ranges(data, range(1_000, 40_000, 5_777), max_bytes=len(inner) + 100)
     assert [page.body for page in pages(records)][-2:] == [inner, b"after"]

@@ -24,6 +24,7 @@ class Fault:
     stall_after: int = -1  # bytes of body, then silence until the client leaves
     drip: float = 0.0  # seconds between single KiBs
     close_at_once: bool = False
+    delay: float = 0.0  # seconds before the answer
 
 
 class CrawlServer(ThreadingHTTPServer):
@@ -41,6 +42,7 @@ class CrawlServer(ThreadingHTTPServer):
         self.always: Fault | None = None
         self.ranges: list[str] = []  # the Range of each request so far
         self.conditions: list[str] = []  # and its If-Range
+        self.connections = 0
         self.over = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
@@ -56,12 +58,17 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         pass
 
+    def setup(self) -> None:
+        self.server.connections += 1
+        super().setup()
+
     def do_GET(self) -> None:
         crawl = self.server
         crawl.ranges.append(self.headers.get("Range", ""))
         crawl.conditions.append(self.headers.get("If-Range", ""))
         fault = crawl.faults.pop(0) if crawl.faults else crawl.always or Fault()
         path = self.path.lstrip("/")
+        self.server.over.wait(fault.delay)
         if fault.close_at_once:
             self.close_connection = True
         elif fault.status:

@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 
 from curation.errors import InputError
+from pipelines import crawl as crawls
 from pipelines import remote
-from pipelines.remote import HttpFile, Patience, RemoteStat, RequestRate, crawl_files, open_url, stat
+from pipelines.crawl import crawl_files
+from pipelines.pace import Patience, RequestRate
+from pipelines.remote import HttpFile, RemoteStat, open_url, stat
 
 Server = Any  # CrawlServer of conftest.py
 CRAWL = "CC-MAIN-2024-10"
@@ -50,7 +53,7 @@ def patience(naps: Naps, **changes: float) -> Patience:
 
 
 def fast() -> RequestRate:
-    return RequestRate(per_second=1e6, burst=1000)
+    return RequestRate(per_second=1e6, burst=1000, sleep=lambda seconds: None)
 
 
 def open_warc(server: Server, naps: Naps | None = None, block_bytes: int = 100_000, **changes: float) -> HttpFile:
@@ -397,7 +400,7 @@ def test_a_listing_that_is_not_packed_is_one_line(server: Server) -> None:
 
 
 def test_a_listing_that_unpacks_without_end_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "LISTING_BYTES", 1000)
+    monkeypatch.setattr(crawls, "LISTING_BYTES", 1000)
     server.files[f"crawl-data/{CRAWL}/warc.paths.gz"] = gzip.compress(b"a\n" * 501)
     with pytest.raises(InputError, match="longer than 1000 bytes"):
         crawl_files(CRAWL, "warc", 0, 1, server.url, rate=fast())
@@ -440,9 +443,80 @@ def test_threads_queue_for_the_same_rate() -> None:
 def test_every_request_and_every_retry_takes_from_the_rate(server: Server) -> None:
     naps: list[float] = []
     rate = RequestRate(per_second=1.0, burst=1, clock=lambda: 0.0, sleep=naps.append)
-    server.faults = [server.fault(status=503), server.fault(), server.fault(cut_after=5)]
+    server.faults = [server.fault(status=500), server.fault(), server.fault(cut_after=5)]
     url = f"{server.url}/{WARC}"
     with HttpFile(url, block_bytes=1000, patience=patience(Naps()), rate=rate) as file:
         file.read(1000)
     assert len(server.ranges) == 4
     assert naps == [1.0, 2.0, 3.0]
+
+
+def test_a_refusal_holds_up_every_thread() -> None:
+    clock, naps = [0.0], list[float]()
+    rate = RequestRate(per_second=10.0, burst=5, clock=lambda: clock[0], sleep=naps.append)
+    rate.take()
+    rate.pause(3.0)
+    rate.pause(2.0)  # a shorter one changes nothing
+    rate.take()
+    assert naps == pytest.approx([3.0])
+    clock[0] = 10.0
+    rate.take()
+    assert len(naps) == 1
+
+
+@pytest.mark.parametrize(("status", "paused"), [(403, 1), (429, 1), (503, 1), (500, 0), (502, 0)])
+def test_what_a_server_says_about_us_pauses_the_rate(server: Server, status: int, paused: int) -> None:
+    pauses: list[float] = []
+    rate = fast()
+    rate.pause = pauses.append  # type: ignore[method-assign]
+    server.faults = [server.fault(status=status, headers={"Retry-After": "7"})]
+    assert stat(f"{server.url}/{WARC}", patience=patience(Naps()), rate=rate).size == len(BODY)
+    assert pauses == [7.0] * paused
+
+
+def test_many_files_are_asked_about_at_once_and_in_order(server: Server) -> None:
+    names = [f"crawl-data/{number}" for number in range(60)]
+    for number, name in enumerate(names):
+        server.files[name] = bytes(number + 1)
+    server.faults = [server.fault(), server.fault(status=503), server.fault(cut_after=0)]
+    server.always = server.fault(delay=0.02)
+    began = time.monotonic()
+    stats = remote.stat_all([f"{server.url}/{name}" for name in names], patience=patience(Naps()), rate=fast())
+    assert [found.size for found in stats] == list(range(1, 61))
+    assert time.monotonic() - began < 60 * 0.02
+    assert server.connections <= remote.LISTING_THREADS + 2  # each thread keeps its own
+    assert remote.stat_all([]) == []
+
+
+def test_one_missing_file_ends_the_listing(server: Server) -> None:
+    for number in range(200):
+        server.files[str(number)] = b"x"
+    urls = [f"{server.url}/{number}" for number in (0, 1, 999, *range(2, 200))]
+    with pytest.raises(InputError, match="999: status 404"):
+        remote.stat_all(urls, patience=patience(Naps()), rate=fast())
+    assert len(server.ranges) < 200
+
+
+def test_ranges_of_a_file_that_was_not_listed(server: Server) -> None:
+    url = f"{server.url}/{WARC}"
+    ranges = remote.HttpRanges(url, patience=patience(Naps()), rate=fast())
+    assert ranges.read(1000, 3000) == BODY[1000:3000]
+    assert ranges.read(len(BODY) - 5, len(BODY) + 50) == BODY[-5:]
+    assert ranges.read(len(BODY) + 5, len(BODY) + 50) == b""
+    assert ranges.read(7, 7) == b""
+    assert len(server.ranges) == 2
+    server.etags[WARC] = '"v2"'
+    with pytest.raises(InputError, match="changed since"):
+        ranges.read(0, 10)
+    ranges.close()
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "count"), [(len(BODY) + 10, len(BODY) + 20, 0), (len(BODY) - 3, 2 * len(BODY), 3)]
+)
+def test_ranges_beyond_the_end_are_short_at_once(server: Server, start: int, end: int, count: int) -> None:
+    naps = Naps()
+    ranges = remote.HttpRanges(f"{server.url}/{WARC}", patience=patience(naps), rate=fast())
+    assert ranges.read(start, end) == BODY[start:end]
+    assert len(ranges.read(start, end)) == count
+    assert naps.seconds == []
