@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Collection
 
 from curation.document import Document, Drop, Page
+from curation.rights import directives
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 TEXT_TYPES = ("text/plain",)
@@ -30,9 +31,13 @@ def check_page(page: Page, types: Collection[str], max_bytes: int) -> Drop | Non
 
 
 def finish(page: Page, text: str) -> Document | Drop:
-    """The document of a page: NFC, lines ended by \\n alone, no spaces before them, none empty at either end."""
+    """The document of a page: NFC, lines ended by \\n alone, no spaces before them, none empty at either end.
+
+    `robots` is what the response's header says; None where there was no response.
+    """
     text = unicodedata.normalize("NFC", _LINE_END.sub("\n", text))
     text = _TRAILING.sub("", text).strip("\n").rstrip()
     if not text.strip():
         return Drop("no_text", 0, 1)
-    return Document(id=page.id, url=page.url, date=page.date, digest=page.digest, text=text)
+    robots = directives(page.robots) if page.status else None
+    return Document(id=page.id, url=page.url, date=page.date, digest=page.digest, text=text, robots=robots)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from lxml.etree import XPath, iterwalk
@@ -19,6 +19,7 @@ from lxml.html import HtmlElement
 from curation.decode import decode
 from curation.document import Document, Drop, Page
 from curation.extractors.gates import HTML_TYPES, TEXT_TYPES, check_page, finish
+from curation.rights import find_rights
 
 _LONG_TAG = re.compile(r"<[A-Za-z][^>]{32768,}")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
@@ -30,10 +31,11 @@ class Trafilatura:
     """HTML and XHTML to their main text; text/plain and WET conversions pass through as in Plain.
 
     Drops: `http_status`, `content_type`, `too_large`, `too_many_tags`, `too_many_attributes`, `too_deep`, `no_text`.
-    Raises DataError(`binary_body`).
+    Raises DataError(`binary_body`). Fills `robots` and `licence` (curation/rights.py).
     """
 
     libraries: ClassVar[tuple[str, ...]] = ("trafilatura", "lxml", "charset-normalizer", "jusText")
+    writes: ClassVar[tuple[str, ...]] = ("robots", "licence")
 
     fast: bool = True  # no second opinion of other extractors: two thirds of the time (docs/reading.md)
     favor_precision: bool = False  # FineWeb turns it on; F1 falls by .014 and short pages lose all their text
@@ -44,6 +46,7 @@ class Trafilatura:
     max_tags: int = 100_000  # occurrences of "<"; real pages have about 1,000, and a rare one 70,000
     max_attributes: int = 2_000  # of one tag of more than 32 KiB: the parser's time is quadratic in them
     max_depth: int = 200  # elements inside each other; real pages have up to about 40, and the parser stops at 256
+    agents: tuple[str, ...] = ()  # robots, in lower case, whose directives are ours as well: "ccbot", say
 
     def __call__(self, page: Page) -> Document | Drop:
         drop = check_page(page, HTML_TYPES + TEXT_TYPES, self.max_bytes)
@@ -71,6 +74,7 @@ class Trafilatura:
         depth = _depth_if_beyond(tree, self.max_depth)
         if depth > self.max_depth:
             return Drop("too_deep", depth, self.max_depth)
+        robots, licence = find_rights(html, tree, header=page.robots, url=page.url, agents=self.agents)
         text = extract(
             tree,
             fast=self.fast,
@@ -81,7 +85,8 @@ class Trafilatura:
             with_metadata=False,
             output_format="txt",
         )
-        return finish(page, text or "")
+        verdict = finish(page, text or "")
+        return verdict if isinstance(verdict, Drop) else replace(verdict, robots=robots, licence=licence)
 
 
 def _attributes(tag: str) -> int:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from curation.document import Document, Drop, Page
-from curation.errors import DataError
+from curation.errors import DataError, RecipeError
 from curation.extractors.plain import Plain
 from curation.extractors.trafilatura import Trafilatura
 
@@ -70,3 +70,59 @@ def test_html_is_not_for_plain() -> None:
 def test_binary_is_an_error(extract: Plain | Trafilatura) -> None:
     with pytest.raises(DataError, match="binary_body"):
         extract(page(b"\x89PNG\r\n\x1a\n" + bytes(50)))
+
+
+# WET as CCNet reads it. Expected values were obtained from CCNet's own functions.
+
+
+def wet(body: bytes) -> str | Drop:
+    verdict = Plain(semantics="ccnet")(page(body, status=0))
+    return verdict.text if isinstance(verdict, Document) else verdict
+
+
+@pytest.mark.parametrize(
+    ("block", "text"),
+    [
+        ("Title\nOne\nTwo\n", "One\nTwo"),  # the record's end shows as two blank lines, which go
+        ("Title\nOne\nTwo", "One\nTwo\n"),  # here it shows as one, which is kept
+        ("Title\nOne\n\n", "One\n"),  # of three, two go
+        ("Title\nOne\n\n\n", "One\n\n"),
+        ("\nTitle\nOne\n", "Title\nOne"),  # the first line is the title, blank or not
+        ("Title\n\nOne\n\n\nTwo\n", "\nOne\n\n\nTwo"),  # blank lines are paragraphs
+        ("  Title \n\t One \u00a0\u2003\n  \nTwo\x1c\x85\n", "One\n\nTwo"),  # every line stripped, of all white space
+        ("Title\r\nOne\r\nTwo\r\n", "One\nTwo"),
+        ("Title\rOne\r\r\nTwo\r", "One\n\nTwo"),  # a carriage return alone ends a line too
+        ("Title\nOne\x0bTwo\x0cThree\u2028Four\x85Five\n", "One\x0bTwo\x0cThree\u2028Four\x85Five"),  # these do not
+        ("Title\nCafe\u0301 \x00 \ufeff\x07.\n", "Cafe\u0301 \x00 \ufeff\x07."),  # no normal form, nothing cleaned
+        ("Title\nOne\nWARC/1.0\nTwo\n", "One"),  # a record ends where the next one seems to begin
+        ("Title\nOne\n\n\n  WARC/1.0 \nTwo\n", "One"),
+        ("Title\nOne\nWARC/1.0 and so on\nWARC/1.1\n", "One\nWARC/1.0 and so on\nWARC/1.1"),
+    ],
+)
+def test_a_conversion_as_ccnet_reads_it(block: str, text: str) -> None:
+    assert wet(block.encode()) == text
+
+
+@pytest.mark.parametrize(
+    ("block", "drop"),
+    [
+        ("", Drop("no_text", 0, 1)),
+        ("Title", Drop("no_text", 0, 1)),
+        ("Title\n", Drop("no_text", 0, 1)),
+        ("Title\nWARC/1.0\nOne\n", Drop("too_few_lines", 1, 2)),
+        ("\nWARC/1.0\n", Drop("too_few_lines", 1, 2)),  # here CCNet stops with an IndexError
+        ("WARC/1.0\nOne\n", Drop("too_few_lines", 0, 2)),
+    ],
+)
+def test_a_conversion_without_enough_lines(block: str, drop: Drop) -> None:
+    assert wet(block.encode()) == drop
+
+
+def test_ccnet_reads_conversions_in_utf8_only() -> None:
+    ccnet = Plain(semantics="ccnet")
+    assert ccnet(page(b"Title\nOne\n")) == Drop("not_a_conversion", 200, 0)
+    assert ccnet(page(b"Title\nOne\n", 0, "text/html")) == Drop("content_type", "text/html", "text/plain")
+    with pytest.raises(DataError, match="bad_utf8"):
+        ccnet(page("Title\nCafé\n".encode("latin-1"), status=0))
+    with pytest.raises(RecipeError, match="semantics"):
+        Plain(semantics="CCNet")
