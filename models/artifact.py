@@ -22,8 +22,11 @@ MANIFEST = "manifest.json"
 # What makes the artifact of each name (up to its first "-"), for the message when it is not there.
 _MAKERS = {
     "language_id": "models.fetch",
+    "list": "models.make_list",
+    "quality": "models.fetch",
     "perplexity": "models.train_perplexity",
     "reference": "models.train_reference",
+    "token_distribution": "models.train_token_distribution",
     "tokenizer": "models.train_tokenizer",
 }
 
@@ -43,8 +46,9 @@ def write_artifact(
 ) -> Path:
     """Write `files` (contents, or a file to copy) and their manifest as the artifact `directory`, replacing it.
 
-    `format` says how the files are read, `origin` where they come from or what taught them. The name of the artifact
-    is that of the directory. No date or path enters the manifest: equal files and arguments give equal bytes.
+    Files of the artifact that is replaced can be named to stay. `format` says how the files are read, `origin` where
+    they come from or what taught them. The name of the artifact is that of the directory. No date or path enters the
+    manifest: equal files and arguments give equal bytes.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
@@ -54,7 +58,7 @@ def write_artifact(
             if not _is_plain(name) or name == MANIFEST:
                 raise ValueError(f"not a file name for an artifact: {name!r}")
             if isinstance(content, Path):
-                shutil.copyfile(content, temporary / name)
+                _take(content, temporary / name, keep=content.parent == directory)
             else:
                 (temporary / name).write_bytes(content)
             hashes[name] = _sha256(temporary / name)
@@ -121,6 +125,17 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     if not isinstance(files, dict) or not files or not all(_is_plain(file) for file in files):
         raise ModelError(f"{path} names no files: {_remedy(directory)}")
     return dict(manifest)
+
+
+def _take(source: Path, target: Path, *, keep: bool) -> None:
+    """Copy a file; one of the very artifact that is replaced goes over as it is, since models can be of gigabytes."""
+    if keep:
+        try:
+            os.link(source, target)
+            return
+        except OSError:
+            pass  # a file system without links
+    shutil.copyfile(source, target)
 
 
 def _is_plain(name: str) -> bool:

