@@ -21,15 +21,25 @@ from curation.errors import ModelError
 from curation.steps import Score
 
 WEIGHTS = "weights.npy"  # float32, one for each feature
-SETTINGS = "settings.json"  # intercept, features, words, characters
+SETTINGS = "settings.json"  # intercept, features, words, characters, minimum, languages, calibration
+FORMAT = 2  # 1 had no calibration, no minimum, no languages, and no words in scripts that are written without spaces
+
+# In scripts written without spaces each character is a word, so that a pair of words is a pair of characters: Thai,
+# Lao, Burmese and Khmer; kana, Chinese characters and their extensions.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+)
+TOKEN = rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])\w){{2,}}"
+BATCH = 64  # texts that are turned into features at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceScore:
     """The probability, rounded to 4 decimals, that the text is of the positive class that the model was trained on.
 
-    Only the first characters are read, as many as in training, and their n-gram counts are scaled to length 1, so a
-    long text is not scored higher for being long.
+    It is calibrated for as many positives as negatives. Only the first characters are read, as many as in training, and
+    their n-gram counts are scaled to length 1, so a long text is not scored higher for being long. The score is None
+    where the model cannot judge: a text shorter than any that it was trained on, or in another language than those.
     """
 
     writes: ClassVar[tuple[str, ...]] = ("reference_score",)
@@ -43,24 +53,49 @@ class ReferenceScore:
             weights = np.load(directory / WEIGHTS, allow_pickle=False).astype(np.float64)
             settings = json.loads((directory / SETTINGS).read_text(encoding="utf-8"))
             intercept, characters = float(settings["intercept"]), int(settings["characters"])
+            calibration = Calibration(**settings.get("calibration", {}))
+            minimum, languages = int(settings.get("minimum", 0)), settings.get("languages")
+            known = None if languages is None else frozenset(map(str, languages))
             vectorizer = make_vectorizer(settings)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{directory} does not hold a reference model ({error}): train one again") from None
         if weights.shape != (vectorizer.n_features,):
             raise ModelError(f"{directory / WEIGHTS} has the wrong shape {weights.shape}: train the model again")
 
+        def judged(document: Document) -> bool:
+            foreign = known is not None and document.language is not None and document.language not in known
+            return len(document.text) >= minimum and not foreign
+
         def score(documents: Sequence[Document]) -> list[Document]:
-            if not documents:
-                return []
-            features: csr_matrix = vectorizer.transform([document.text[:characters] for document in documents])
+            texts = [document.text[:characters] for document in documents if judged(document)]
+            if not texts:
+                return [replace(document, reference_score=None) for document in documents]
+            features: csr_matrix = vectorizer.transform(texts)
             # One row is summed in the order of its columns, whatever rows stand beside it.
-            logits = features @ weights + intercept
-            scores = (1 / (1 + np.exp(-logits))).round(4).tolist()
-            return [replace(document, reference_score=score) for document, score in zip(documents, scores, strict=True)]
+            scores = iter(calibration.probabilities(features @ weights + intercept).round(4).tolist())
+            return [replace(d, reference_score=next(scores) if judged(d) else None) for d in documents]
 
         return score
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """From the model's log-odds to a probability: logistic in `slope * log-odds + intercept` (Platt 1999)."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """float64 [texts] to float64 [texts] in [0, 1]."""
+        scaled = self.slope * logits + self.intercept
+        small = np.exp(-np.abs(scaled))  # of the side that cannot overflow
+        probabilities: np.ndarray = np.where(scaled >= 0, 1.0, small) / (1 + small)
+        return probabilities
+
+
 def make_vectorizer(settings: Mapping[str, Any]) -> HashingVectorizer:
     """Text to counts of its lower-case n-grams of up to `words` words, hashed into `features` columns, of length 1."""
-    return HashingVectorizer(n_features=int(settings["features"]), ngram_range=(1, int(settings["words"])), norm="l2")
+    token = {"token_pattern": TOKEN} if settings.get("format", 1) >= FORMAT else {}
+    return HashingVectorizer(
+        n_features=int(settings["features"]), ngram_range=(1, int(settings["words"])), norm="l2", **token
+    )

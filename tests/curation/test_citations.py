@@ -4,10 +4,11 @@ import bz2
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from curation.errors import InputError
-from curation.sources.citations import cited_urls, links
+from curation.sources.citations import cited_urls, links, page_keys
 
 WAYBACK = "https://web.archive.org/web/"
 
@@ -47,10 +48,60 @@ WAYBACK = "https://web.archive.org/web/"
         ("<!-- http://a.org --> <nowiki>http://b.org</nowiki> http://c.org", ["http://c.org"]),
         ("http:// https://x http://localhost/a http://[::1 ftp://a.org mailto:a@b.org", []),
         ("xhttp://a.org", []),
+        (f"{WAYBACK}http://a.org/x", ["http://a.org/x"]),
+        (f"{WAYBACK}2008*/http://a.org/x", ["http://a.org/x"]),
+        (f"{WAYBACK}2008/http%3A//a.org/x", ["http://a.org/x"]),
+        (f"{WAYBACK}2008/http://archive.is/2009/http://a.org/x", ["http://a.org/x"]),
+        (WAYBACK, []),
+        (
+            "http://a.org/?u=http://web.archive.org/web/2008/http://b.org",
+            ["http://a.org/?u=http://web.archive.org/web/2008/http://b.org"],
+        ),
+        ("https://archive.today/2013.01.01-120000/http://a.org/x", ["http://a.org/x"]),
+        ("https://archive.ph/AbCd https://perma.cc/AB-CD", []),
+        ("https://www.webarchive.org.uk/wayback/archive/20080101/http://a.org/x", ["http://a.org/x"]),
+        ("http://wayback.archive-it.org/123/20080101/http://a.org/x", ["http://a.org/x"]),
+        ("https://arquivo.pt/wayback/2008/http://a.org/x", ["http://a.org/x"]),
+        ("http://www.collectionscanada.gc.ca/webarchives/20060101/http://a.org/x", ["http://a.org/x"]),
+        ("https://megalodon.jp/2008-0101-1200-00/a.org/x", ["http://a.org/x"]),
+        ("http://webcache.googleusercontent.com/search?q=cache:abcD:http://a.org/x", ["http://a.org/x"]),
+        ("http://www.webcitation.org/query?id=1&url=a.org%2Fx", ["http://a.org/x"]),
+        ("{{cite web|url= www.a.org/x |title=T}}", ["http://www.a.org/x"]),
+        (
+            "{{Internetquelle |url=http://a.org/x |archiv-url=https://web.archive.org/web/2008/http://a.org/x}}",
+            ["http://a.org/x"],
+        ),
+        ("{{cite web\n| url\n = http://a.org/x?a{{=}}1\n}}", ["http://a.org/x?a=1"]),
+        ("{{cite web|url=http://a.org/?a{{!}}b|title=T}}", ["http://a.org/?a%7Cb"]),
+        ("<ref name=x />http://a.org<ref name=y\n>\nhttp://b.org\n</ref>", ["http://a.org", "http://b.org"]),
+        (
+            "<pre>http://a.org</pre> <syntaxhighlight lang=sh>http://b.org</syntaxhighlight> http://c.org",
+            ["http://c.org"],
+        ),
+        ("<ref>{{Lien web|langue=fr|url=http://a.org/été|titre=T}}</ref>", ["http://a.org/été"]),
+        ("{{Cite web|和書|url=http://a.org/日本|title=題}}", ["http://a.org/日本"]),
+        ("http://a.org <!-- never closed http://b.org", ["http://a.org"]),
     ],
 )
 def test_links(wikitext: str, urls: list[str]) -> None:
     assert links(wikitext) == urls
+
+
+def test_a_page_has_one_key_however_it_is_written() -> None:
+    spellings = [
+        "http://a.org/x",
+        "https://www.a.org/x/",
+        "HTTP://A.ORG:80/x#top",
+        "http://a.org/x?utm_source=w",
+        "a.org/x",
+    ]
+    keys = page_keys(spellings)
+    assert keys.dtype == np.uint64
+    assert len(set(keys.tolist())) == 1
+    others = page_keys(["http://a.org/X", "http://a.org/x?y", "http://b.org/x", "http://shop.a.org/x"])
+    assert len({*keys.tolist(), *others.tolist()}) == 5
+    assert page_keys([]).shape == (0,)
+    assert page_keys(["http://a.org/\ud800", ""]).shape == (2,)
 
 
 def page(title: str, text: str, namespace: int = 0, extra: str = "") -> str:
