@@ -7,24 +7,26 @@ from collections.abc import Sequence
 from curation.ledger import Balance
 from pipelines.stages import Result
 
-WIDTH = 76
-
 
 def funnel(results: Sequence[Result]) -> str:
     """A table of every stage's books: what came in, what was kept, and what went where, by rule."""
-    lines = [f"{'stage':<30}{'unit':<11}{'in':>10}{'kept':>10}{'gone':>10}", "-" * (WIDTH - 5)]
+    balances = [balance for result in results for balance in result.balances.values()]
+    first = max(28, *(len(result.name) for result in results)) + 2
+    number = max(8, *(len(f"{balance.incoming + balance.split:,}") for balance in balances)) + 2
+    header = f"{'stage':<{first}}{'unit':<11}{'in':>{number}}{'kept':>{number}}{'gone':>{number}}"
+    lines = [header, "-" * len(header)]
     for result in results:
-        for number, balance in enumerate(result.balances.values()):
-            gone = balance.dropped.total() + balance.failed.total() + balance.skipped.total() + balance.merged
-            name = result.name if number == 0 else ""
-            lines.append(f"{name:<30}{balance.unit:<11}{balance.incoming:>10,}{balance.kept:>10,}{gone:>10,}")
-            lines.extend(_gone(balance))
+        for place, balance in enumerate(result.balances.values()):
+            name = result.name if place == 0 else ""
+            counts = (balance.incoming, balance.kept, balance.outgoing - balance.kept)
+            lines.append(f"{name:<{first}}{balance.unit:<11}" + "".join(f"{count:>{number},}" for count in counts))
+            lines.extend(_gone(balance, len(header), number))
     return "\n".join(lines)
 
 
-def _gone(balance: Balance) -> list[str]:
+def _gone(balance: Balance, width: int, number: int) -> list[str]:
     return [
-        f"    {verb:<8}{rule:<48}{count:>10,}"
+        f"    {verb:<8}{rule}".ljust(width - number) + f"{count:>{number},}"
         for verb, counts in (("dropped", balance.dropped), ("failed", balance.failed), ("skipped", balance.skipped))
         for rule, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         if count
