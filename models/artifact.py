@@ -25,7 +25,7 @@ _MAKERS = {
     "list": "models.make_list",
     "quality": "models.fetch",
     "perplexity": "models.train_perplexity",
-    "reference": "models.train_reference",
+    "reference": "pipelines.reference",
     "token_distribution": "models.train_token_distribution",
     "tokenizer": "models.train_tokenizer",
 }
