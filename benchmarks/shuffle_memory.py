@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from curation.dedup.lines import Lines
-from curation.dedup.verdict import claims
+from curation.dedup.verdict import Rule
 from curation.errors import CommandLine, exit_on_user_error
 from curation.hashing import splitmix64
 from pipelines import dedup, inputs, runner, storage
@@ -42,7 +42,8 @@ def prepare(output: str, total: int) -> None:
     for part in range(PARTS):
         # The last third of a part's hashes is the first third of the next one's.
         numbers = np.arange(part * each * 2 // 3, part * each * 2 // 3 + each, dtype=np.uint64)
-        mine = claims(splitmix64(numbers), np.zeros(each, dtype=np.uint32))
+        nothing = np.zeros(each, dtype=np.uint32)
+        mine = Rule("smallest").claims(splitmix64(numbers), nothing, nothing)
         path = Path(stage.claims(part))
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, mine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from curation.dedup.verdict import CLAIM, claims, survives
+from curation.dedup.verdict import rule_of
 from curation.document import Document, Drop
 from curation.errors import LedgerError
 from curation.ledger import Balance
 from pipelines import storage
 from pipelines.apply_steps import Account, apply_steps, extract
+from pipelines.claims import Collector
 from pipelines.inputs import Part
 from pipelines.isolation import Isolated
 from pipelines.part_files import PartWriter, StageFiles, count_documents, read_array, read_documents
@@ -71,6 +73,7 @@ class ProcessPart:
                 "balances": [balance.to_json() for balance in balances],
                 "seconds": dict(account.seconds),
                 "claims": len(collected) if stage.claims else 0,
+                "claims_of": json.loads(stage.claims_of) if stage.claims else None,
                 **notes,
             }
             writer.commit(row, collected if stage.claims else None)
@@ -109,26 +112,6 @@ def loaded(step: Any, artifacts: tuple[tuple[str, str], ...], models: str) -> An
     return step.load(verified(artifacts, Path(models)))
 
 
-class Collector:
-    """Gathers a part's hashes for the deduplication that follows; 16 bytes a distinct hash in the end."""
-
-    def __init__(self, dedup: BoundStep | None) -> None:
-        self._dedup = dedup
-        self._hashes: list[np.ndarray] = []
-        self._ordinals: list[np.ndarray] = []
-
-    def add(self, document: Document, ordinal: int) -> None:
-        if self._dedup is not None:
-            hashes = self._dedup.step.hashes(document)
-            self._hashes.append(hashes)
-            self._ordinals.append(np.full(len(hashes), ordinal, dtype=np.uint32))
-
-    def claims(self) -> np.ndarray:
-        if not self._hashes:
-            return np.empty(0, dtype=CLAIM)
-        return claims(np.concatenate(self._hashes), np.concatenate(self._ordinals))
-
-
 class Mask:
     """Applies the verdicts of a deduplication to a part's documents, and keeps the account of its units."""
 
@@ -137,6 +120,7 @@ class Mask:
             raise LedgerError("a stage that follows no deduplication has no verdicts to apply")
         self._label = applies.label
         self._dedup = applies.step
+        self._rule = rule_of(applies.step)
         self._mine = mine
         self._lost = lost
         self.balance = Balance(self._dedup.unit)
@@ -145,7 +129,7 @@ class Mask:
         for ordinal, document in enumerate(documents):
             hashes = self._dedup.hashes(document)
             self.balance.incoming += self._dedup.units(document)
-            stays = survives(hashes, ordinal, self._mine, self._lost)
+            stays = self._rule.survives(hashes, ordinal, self._mine, self._lost)
             verdict, kept = self._dedup.apply(document, stays)
             self.balance.kept += kept
             self.balance.dropped["repeated"] += len(hashes) - kept

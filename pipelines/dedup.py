@@ -2,7 +2,8 @@
 
     claims of a part ─► (group, bucket) ─► GroupByKey ─► who loses ─► part ─► GroupByKey ─► lost/part-*.npy
 
-It runs in passes over the hash space, as many as it takes for one pass to fit the memory it is given.
+It runs in passes over the hash space, as many as it takes for one pass to fit the memory it is given. Claims of earlier
+runs take part, win, and are only told how many of them were judged.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from curation.dedup.verdict import CLAIM, losing
+from curation.dedup.verdict import CLAIM, Rule, rule_of
 from curation.errors import LedgerError
 from curation.ledger import Balance
 from curation.mixture import shard_of
 from pipelines import storage
+from pipelines.earlier import Earlier
 from pipelines.inputs import Part
 from pipelines.part_files import StageFiles, read_array
 from pipelines.plan import Stage
@@ -40,25 +42,34 @@ def run_stage(run: Run, stage: Stage, parts: Sequence[Part], upstream_key: str) 
     names = [part_name(part.number) for part in parts]
     rows = ledger_rows(run, f"{stage.source}/{stage.upstream}", names, upstream_key)
     claims = {part.number: int(rows[part_name(part.number)]["claims"]) for part in parts}
-    passes, buckets = _plan(run, directory, sum(claims.values()))
+    # What takes part, under its number in the shuffle: our parts, and -1, -2… for the earlier runs.
+    earlier = {-1 - i: other.claims for i, other in enumerate(stage.earlier)}
+    passes, buckets = _plan(run, directory, sum(claims.values()) + sum(earlier.values()))
     total = Balance("claims", incoming=sum(claims.values()))
-    received: dict[int, int] = dict.fromkeys(claims, 0)
-    with Progress(run, directory, total=len(parts) * passes):
+    received: dict[int, int] = dict.fromkeys([*claims, *earlier], 0)
+    with Progress(run, directory, total=len(received) * passes):
         for turn in range(passes):
-            done_rows = _pass(run, stage, directory, list(claims), turn, passes, buckets)
-            for part in parts:
-                row = done_rows[f"{part_name(part.number)}.{turn:04d}"]
-                received[part.number] += row["received"]
-                total.kept += row["received"] - row["lost"]
-                total.dropped["repeated"] += row["lost"]
-    for number, count in claims.items():
+            rows = _pass(run, stage, directory, list(received), turn, passes, buckets)
+            for number in received:
+                row = rows[_name(number, turn)]
+                received[number] += row["received"]
+                if number >= 0:
+                    total.kept += row["received"] - row["lost"]
+                    total.dropped["repeated"] += row["lost"]
+    for number, count in {**claims, **earlier}.items():
         if received[number] != count:
-            raise LedgerError(
-                f"{directory}: {part_name(number)} sent {count} claims and {received[number]} were judged"
-            )
-    return complete(
-        run, directory, Result(directory, stage.key, len(parts), {"claims": total}, notes={"passes": passes})
-    )
+            who = part_name(number) if number >= 0 else stage.earlier[-1 - number].run
+            raise LedgerError(f"{directory}: {who} sent {count} claims and {received[number]} were judged")
+    notes: dict[str, Any] = {"passes": passes}
+    if stage.earlier:
+        notes["against"] = {other.key: other.claims for other in stage.earlier}
+    return complete(run, directory, Result(directory, stage.key, len(parts), {"claims": total}, notes=notes))
+
+
+def _name(number: int, turn: int) -> str:
+    """The name of a verdict's ledger row."""
+    who = part_name(number) if number >= 0 else f"earlier-{-1 - number}"
+    return f"{who}.{turn:04d}"
 
 
 def _plan(run: Run, directory: str, claims: int) -> tuple[int, int]:
@@ -76,7 +87,7 @@ def _plan(run: Run, directory: str, claims: int) -> tuple[int, int]:
 def _pass(
     run: Run, stage: Stage, directory: str, numbers: Sequence[int], turn: int, passes: int, buckets: int
 ) -> dict[str, dict[str, Any]]:
-    names = [f"{part_name(number)}.{turn:04d}" for number in numbers]
+    names = [_name(number, turn) for number in numbers]
     rows = ledger_rows(run, directory, names, stage.key)
     if len(rows) < len(names):
         light = passes * buckets <= MIN_BUCKETS
@@ -99,16 +110,16 @@ def build(
     dedup = stage.applies.step
     upstream = StageFiles(storage.join(run.output, stage.source, stage.upstream))
     files = StageFiles(storage.join(run.output, stage.source, stage.name))
+    ours = [(number, number) for number in numbers if number >= 0]
+    theirs = [(-1 - i, number) for i, other in enumerate(stage.earlier) for number, _ in other.parts]
+    send = SendClaims(run.output, upstream, turn, passes, buckets, dedup.group_files, stage.earlier)
     _ = (
         pipeline
-        | "parts" >> beam.Create(list(numbers))
+        | "parts" >> beam.Create([*ours, *theirs])
         | beam.Reshuffle()
-        | "send claims"
-        >> beam.FlatMap(SendClaims(run.output, upstream, turn, passes, buckets, dedup.group_files)).with_output_types(
-            tuple[str, bytes]
-        )
+        | "send claims" >> beam.FlatMap(send).with_output_types(tuple[str, bytes])
         | "by bucket" >> beam.GroupByKey()
-        | "judge" >> beam.FlatMap(judge, dedup.keep).with_output_types(tuple[int, bytes])
+        | "judge" >> beam.FlatMap(judge, rule_of(dedup)).with_output_types(tuple[int, bytes])
         | "by part" >> beam.GroupByKey()
         | "write" >> beam.Map(WriteLost(files, stage.key, turn))
     )
@@ -116,9 +127,10 @@ def build(
 
 @dataclass(frozen=True, slots=True)
 class SendClaims:
-    """A part's claims of this pass, one packed payload a bucket: the part's number (uint32), then CLAIM rows.
+    """A part's claims of this pass, one packed payload a bucket: whose they are (int32), then CLAIM rows.
 
-    The first bucket gets a payload even when it is empty, so that every part hears back.
+    Whose: the number of a part of ours, or -1, -2… for all parts of an earlier run. The first bucket gets a payload
+    even when it is empty, so that every part hears back.
     """
 
     output: str
@@ -127,32 +139,39 @@ class SendClaims:
     passes: int
     buckets: int
     group_files: int
+    earlier: tuple[Earlier, ...] = ()
 
-    def __call__(self, number: int) -> Iterable[tuple[str, bytes]]:
-        part = frozen_parts(self.output)[number]
-        group = part.file_number // self.group_files if self.group_files else 0
-        claims = read_array(self.upstream.claims(number))
+    def __call__(self, sender: tuple[int, int]) -> Iterable[tuple[str, bytes]]:
+        who, number = sender
+        group = 0
+        if who < 0:
+            claims = read_array(StageFiles(self.earlier[-1 - who].root).claims(number))
+        else:
+            claims = read_array(self.upstream.claims(number))
+            if self.group_files:
+                group = frozen_parts(self.output)[number].file_number // self.group_files
         slices = shard_of(claims["hash"], self.passes * self.buckets)
         first = self.turn * self.buckets
         bounds = np.searchsorted(slices, np.arange(first, first + self.buckets + 1))
-        head = np.uint32(number).tobytes()
+        head = np.int32(who).tobytes()
         for bucket, (start, end) in enumerate(pairwise(bounds)):
             if end > start or bucket == 0:
                 yield f"{group}/{bucket}", head + claims[start:end].tobytes()
 
 
-def judge(keyed: tuple[str, Iterable[bytes]], keep: str) -> Iterable[tuple[int, bytes]]:
-    """The verdicts on one bucket, one payload a part: how many claims were judged (uint64), then the losing hashes."""
+def judge(keyed: tuple[str, Iterable[bytes]], rule: Rule) -> Iterable[tuple[int, bytes]]:
+    """The verdicts on one bucket, one payload for each that came: how many claims were judged (uint64), then the
+    losing hashes, of which earlier runs hear nothing."""
     payloads = list(keyed[1])
     packed = [np.frombuffer(payload, CLAIM, offset=4) for payload in payloads]
-    numbers = np.array([int.from_bytes(payload[:4], "little") for payload in payloads], dtype=np.uint32)
+    senders = [int(np.frombuffer(payload, "<i4", count=1)[0]) for payload in payloads]
     rows = np.concatenate(packed)
-    parts = np.repeat(numbers, [len(p) for p in packed])
-    lost = losing(rows["hash"], parts, rows["documents"], keep)
+    lost = rule.losing(rows["hash"], np.repeat(senders, [len(p) for p in packed]), rows["weight"])
     end = 0
-    for number, mine in zip(numbers, packed, strict=True):
+    for who, mine in zip(senders, packed, strict=True):
         start, end = end, end + len(mine)
-        yield int(number), np.uint64(len(mine)).tobytes() + mine["hash"][lost[start:end]].tobytes()
+        losers = mine["hash"][lost[start:end]] if who >= 0 else mine["hash"][:0]
+        yield who, np.uint64(len(mine)).tobytes() + losers.tobytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +185,13 @@ class WriteLost:
     def __call__(self, keyed: tuple[int, Iterable[bytes]]) -> int:
         number, payloads = keyed[0], list(keyed[1])
         received = sum(int.from_bytes(payload[:8], "little") for payload in payloads)
-        lost = np.sort(np.concatenate([np.frombuffer(payload, "<u8", offset=8) for payload in payloads]))
-        path = self.files.file("lost", number, f".{self.turn:04d}.npy")
-        with storage.scratch(path) as folder:
-            np.save(folder / "lost.npy", lost, allow_pickle=False)
-            storage.publish(folder / "lost.npy", path)
-        row = {"key": self.key, "part": part_name(number), "received": received, "lost": len(lost)}
-        storage.write_json(self.files.file("ledger", number, f".{self.turn:04d}.json"), row)
+        row: dict[str, Any] = {"key": self.key, "received": received}
+        if number >= 0:
+            lost = np.sort(np.concatenate([np.frombuffer(payload, "<u8", offset=8) for payload in payloads]))
+            path = self.files.file("lost", number, f".{self.turn:04d}.npy")
+            with storage.scratch(path) as folder:
+                np.save(folder / "lost.npy", lost, allow_pickle=False)
+                storage.publish(folder / "lost.npy", path)
+            row |= {"part": part_name(number), "lost": len(lost)}
+        storage.write_json(storage.join(self.files.root, "ledger", f"{_name(number, self.turn)}.json"), row)
         return number

@@ -7,17 +7,22 @@ import importlib
 import importlib.metadata
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curation.errors import ModelError, RecipeError
 from curation.recipe import Recipe, StepSpec, section, suggest
 from models.artifact import artifact_identity, open_artifact
 from pipelines.code_identity import code_identity
+
+if TYPE_CHECKING:
+    from pipelines.earlier import Earlier
+
+    FindEarlier = Callable[["Stage", str], tuple[Earlier, ...]]
 
 PACKAGES = {
     "extract": "curation.extractors",
@@ -63,6 +68,8 @@ class Stage:
     verdicts: str = ""  # name of the stage whose verdicts are applied
     applies: BoundStep | None = None  # the deduplication that is applied at the start
     claims: BoundStep | None = None  # the deduplication whose claims are written at the end
+    claims_of: str = ""  # its identity, as JSON
+    earlier: tuple[Earlier, ...] = ()  # claims of earlier runs that win over ours
     models: tuple[tuple[str, str], ...] = ()  # name and identity of every artifact: a worker must have the same
 
 
@@ -101,10 +108,18 @@ def available(kind: str) -> list[str]:
     return [module.name for module in iter_modules(importlib.import_module(PACKAGES[kind]).__path__)]
 
 
-def compile_source(recipe: Recipe, source: str, inputs: str, models: Path, until: str | None = None) -> list[Stage]:
+def compile_source(
+    recipe: Recipe,
+    source: str,
+    inputs: str,
+    models: Path,
+    until: str | None = None,
+    earlier: FindEarlier = lambda stage, claims_of: (),
+) -> list[Stage]:
     """The stages of one source, in order, the last one being `until`; none if it has no such stage.
 
-    `inputs` is the identity of its files; `models` holds the artifacts. Raises RecipeError, and ModelError for an
+    `inputs` is the identity of its files; `models` holds the artifacts; `earlier` finds the claims of earlier runs for
+    a deduplication, given its identity. Raises RecipeError, and ModelError for an
     artifact that one of these stages needs.
     """
     if source not in recipe.sources:
@@ -123,13 +138,19 @@ def compile_source(recipe: Recipe, source: str, inputs: str, models: Path, until
     for stage in drafts[: names.index(until) + 1 if until else None]:
         decides = [stage.applies] if stage.kind == "claims" and stage.applies else stage.steps
         history.append([stage.kind, *[_identity(step, models) for step in decides]])
+        if stage.kind == "claims" and stage.applies:
+            stage = replace(stage, earlier=earlier(stage, _as_json(_identity(stage.applies, models))))
+            if stage.earlier:
+                history.append(["against", *[other.key for other in stage.earlier]])
+        if stage.claims:
+            stage = replace(stage, claims_of=_as_json(_identity(stage.claims, models)))
         models_used = tuple((name, artifact_identity(models, name)) for name in _artifacts(stage))
-        stages.append(
-            replace(
-                stage, models=models_used, key=hashlib.sha256(json.dumps(history, sort_keys=True).encode()).hexdigest()
-            )
-        )
+        stages.append(replace(stage, models=models_used, key=hashlib.sha256(_as_json(history).encode()).hexdigest()))
     return stages
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _drafts(source: str, segments: Sequence[Sequence[BoundStep]], dedups: Sequence[BoundStep]) -> list[Stage]:
@@ -200,6 +221,14 @@ def verified(artifacts: Sequence[tuple[str, str]], models: Path) -> dict[str, Pa
     return paths
 
 
+def check_models(stage: Stage, models: Path) -> None:
+    """Verify a stage's artifacts, and let its steps say whether they go together. Raises ModelError."""
+    paths = verified(stage.models, models)
+    for step in stage.steps:
+        if hasattr(step.step, "check"):
+            step.step.check(paths)
+
+
 def _identity(step: BoundStep, models: Path) -> dict[str, Any]:
     """What a step's output depends on: options with their defaults, code, libraries, model files."""
     cls = type(step.step)
@@ -223,4 +252,4 @@ def canonical(recipe: Recipe) -> Mapping[str, Any]:
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    return hashlib.sha256(json.dumps(canonical(recipe), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_as_json(canonical(recipe)).encode()).hexdigest()

@@ -14,6 +14,7 @@ from pipelines.mix import SendCopies, Source, Turns
 from pipelines.plan import Stage
 from pipelines.runner import Build
 from pipelines.stages import EachPart, Run
+from pipelines.tokenizer import PutAside
 from pipelines.tokens import TokenizePart
 
 
@@ -42,7 +43,8 @@ def rehearse(run: Run, plan: Mapping[str, Sequence[Stage]], parts: Mapping[str, 
             else:
                 each_part(f"{name}/{stage.name}", curate.ProcessPart(run.output, run.models, stage), numbers)
         last = stages[-1]
-        tokenize = TokenizePart(run.output, name, last.name, "tokenizer.model", "", 0.0, last.key)
+        each_part(f"tokenizer/{name}", PutAside(run.output, name, f"{name}/{last.name}", 0, 0.0, last.key), numbers)
+        tokenize = TokenizePart(run.output, name, last.name, "tokenizer.model", "", "", 0.0, last.key)
         each_part(f"{name}/tokens", tokenize, numbers)
     sources = tuple(
         Source(number, name, tuple(part.number for part in parts[name]), "", 0, 0, 0, 0)

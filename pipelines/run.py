@@ -16,19 +16,21 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from curation import recipe as recipes
 from curation.errors import CommandLine, InputError, UserError, exit_on_user_error
 from curation.token_shard import token_dtype
-from pipelines import curate, dataset, dedup, inputs, remote, report, runner, storage, tokens
+from pipelines import claims, crawl, curate, dataset, dedup, earlier, inputs, report, runner, storage, tokens
 from pipelines.inputs import Part
 from pipelines.mix import Source, run_mix
-from pipelines.plan import Stage, compile_source, recipe_hash, verified
+from pipelines.plan import Stage, check_models, compile_source, recipe_hash
 from pipelines.read import check_tiling
 from pipelines.rehearse import rehearse
 from pipelines.stages import Result, Run, ledger_rows, part_name
+from pipelines.tokenizer import ensure_tokenizer
 
 LIGHT_DOCUMENTS = 5000  # a stage of fewer is over before a second process has started
 
@@ -52,9 +54,14 @@ def parser() -> CommandLine:
     )
     result.add_argument("--models", default="models-local", help="folder of model artifacts")
     result.add_argument(
-        "--tokenizer", default="", help="a SentencePiece model; without one, it is trained on the kept text"
+        "--tokenizer",
+        default="",
+        help="a SentencePiece model, tokenizer.json or Llama 3 file; else trained on the kept text",
     )
     result.add_argument("--output", required=True, help="folder of the run; the same one continues it")
+    result.add_argument(
+        "--against", action="append", default=[], metavar="RUN", help="an earlier run's output: what it has goes"
+    )
     result.add_argument("--until", metavar="STAGE", help="stop after this stage of each source, such as documents")
     result.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="local worker processes")
     result.add_argument(
@@ -82,8 +89,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError("--workers is at least 1")
     runner.OWN_OPTIONS[:] = [option for action in parser()._actions for option in action.option_strings]
     flags = runner.beam_flags(rest, arguments.workers)
+    storage.configure(flags)
     if storage.is_local(arguments.output):
         arguments.output = os.path.abspath(arguments.output)
+    arguments.against = [os.path.abspath(run) if storage.is_local(run) else run for run in arguments.against]
     with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
         tempfile.tempdir = os.environ["TMPDIR"] = folder  # Beam leaves files behind in it
         try:
@@ -106,13 +115,16 @@ def execute(
     sources = sorted({file.source for file in files})
     _check_places(arguments, files, rehearsing, run_elsewhere)
     recipe.mixture.check_sources(sources)
-    plan = {s: compile_source(recipe, s, inputs.identity(files, s), models, arguments.until) for s in sources}
+    against = partial(earlier.find, arguments.against)
+    plan = {s: compile_source(recipe, s, inputs.identity(files, s), models, arguments.until, against) for s in sources}
     if arguments.until and not any(plan.values()):
         names = {stage.name: None for s in sources for stage in compile_source(recipe, s, "", models)}
         raise UserError(f"--until {arguments.until}: the stages are {', '.join(names)}")
+    if not arguments.until:
+        earlier.check_used(arguments.against, (stage for stages in plan.values() for stage in stages))
     for stages in plan.values():  # a run that cannot end stops here, before anything is written
         for stage in stages:
-            verified(stage.models, models)
+            check_models(stage, models)
     parts = (
         inputs.cut(files, arguments.range_size)
         if rehearsing
@@ -161,7 +173,7 @@ def _dataset(
 ) -> dict[str, Any]:
     """Tokenize what was kept, mix it, and write the manifest. Adds its stages to the results."""
     kept = [(part, f"{source}/{stage.name}", stage.key) for source, stage in last.items() for part in parts[source]]
-    path = tokens.ensure_tokenizer(run, tokenizer, recipe.tokenizer, kept)
+    path = ensure_tokenizer(run, tokenizer, recipe, kept)
     loaded = tokens.load_tokenizer(path, tokens.file_hash(path))
     documents = {source: _kept(results, f"{source}/{stage.name}") for source, stage in last.items()}
     tokenized = {
@@ -180,11 +192,8 @@ def _dataset(
 def _declared(arguments: argparse.Namespace) -> list[str]:
     declared = list(arguments.input)
     if arguments.crawl:
-        match = re.fullmatch(r"(\d+):(\d*)", arguments.files)
-        if not match:
-            raise UserError(f"--files is A:B, such as 0:100, not {arguments.files!r}")
-        last = int(match[2]) if match[2] else None
-        declared += remote.crawl_files(arguments.crawl, arguments.kind, int(match[1]), last)
+        first, last = crawl.file_range(arguments.files)
+        declared += crawl.crawl_files(arguments.crawl, arguments.kind, first, last)
     if not declared:
         raise InputError("nothing to read: give --input or --crawl")
     return declared
@@ -193,6 +202,7 @@ def _declared(arguments: argparse.Namespace) -> list[str]:
 def _stage(run: Run, stage: Stage, stages: Sequence[Stage], parts: Sequence[Part], results: Sequence[Result]) -> Result:
     if stage.kind == "claims":
         upstream = next(other for other in stages if other.name == stage.upstream)
+        claims.ensure(run, upstream, parts)
         return dedup.run_stage(run, stage, parts, upstream.key)
     if stage.kind == "survivors":
         documents = _kept(results, f"{stage.source}/{stage.upstream}")
@@ -212,8 +222,12 @@ def _check_places(
         if not storage.is_file(arguments.tokenizer):
             raise InputError(f"no tokenizer file {arguments.tokenizer}")
         tokens.load_tokenizer(arguments.tokenizer, tokens.file_hash(arguments.tokenizer))
+    if arguments.output in arguments.against:
+        raise UserError(f"--against {arguments.output}: that is this run's own --output")
     if run_elsewhere:
-        local = [path for path in (arguments.output, *(file.path for file in files)) if storage.is_local(path)]
+        read = [path for file in files for path in (file.path, file.selection) if path]
+        places = (arguments.output, *arguments.against, *read)
+        local = [path for path in places if storage.is_local(path)]
         if local:
             raise UserError(f"{local[0]} is on this machine, and other machines would have to read or write it")
     elif not rehearsing:

@@ -1,12 +1,11 @@
-"""The tokenizer, and a source's kept documents as token parts, from which any mixture is copied."""
+"""A source's kept documents as token parts, from which any mixture is copied."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,8 @@ import pyarrow as pa
 from curation.document import Document
 from curation.errors import ModelError
 from curation.ledger import Balance
-from curation.mixture import prefix_order
-from curation.recipe import TokenizerSpec
 from curation.token_shard import PROVENANCE, token_dtype, write_shard
 from models.tokenizer import Tokenizer
-from models.train_tokenizer import train_tokenizer
 from pipelines import storage
 from pipelines.inputs import Part
 from pipelines.part_files import StageFiles, count_documents, read_documents
@@ -28,42 +24,6 @@ from pipelines.stages import Result, Run, over_parts, part_name
 
 HELDOUT = "heldout"
 TRAIN = "train"
-
-
-def ensure_tokenizer(run: Run, given: str, spec: TokenizerSpec, kept: Sequence[tuple[Part, str, str]]) -> str:
-    """Path of the tokenizer: the one given, or one trained on a sample of the kept documents (part, directory, key)."""
-    path = storage.join(run.output, "tokenizer", "tokenizer.model")
-    mark = storage.join(run.output, "tokenizer", "manifest.json")
-    if given:
-        storage.remove(mark)
-        storage.write_bytes(path, storage.read_bytes(given))
-        return path
-    key = hashlib.sha256(repr((sorted({key for _, _, key in kept}), sorted(asdict(spec).items()))).encode()).hexdigest()
-    if storage.exists(mark) and storage.read_json(mark) == {"key": key, "sha256": file_hash(path)}:
-        return path
-    storage.remove(mark)
-    if run.progress:
-        print(f"  tokenizer: training {spec.vocabulary} pieces on the kept text", flush=True)
-    with storage.scratch(path) as folder:
-        train_tokenizer(_sample(run, spec, kept), folder / "tokenizer.model", spec.vocabulary)
-        storage.publish(folder / "tokenizer.model", path)
-    storage.write_json(mark, {"key": key, "sha256": file_hash(path)})
-    return path
-
-
-def _sample(run: Run, spec: TokenizerSpec, kept: Sequence[tuple[Part, str, str]]) -> Iterator[str]:
-    """Texts of about `sample_bytes`, each document chosen by the hash of its key, in the order of the parts."""
-    files = [StageFiles(storage.join(run.output, directory)).kept(part.number) for part, directory, _ in kept]
-    size = sum(_bytes_of(file) for file in files)
-    limit = min(1.0, spec.sample_bytes / max(size, 1)) * float(1 << 64)
-    for file in files:
-        for document in read_documents(file):
-            if int(prefix_order(np.frombuffer(document.key[:8], "<u8"), 0)[0]) < limit:
-                yield document.text
-
-
-def _bytes_of(path: str) -> int:
-    return sum(len(document.text.encode()) for document in read_documents(path))
 
 
 def file_hash(path: str) -> str:
@@ -81,10 +41,9 @@ def run_stage(
 ) -> Result:
     """Tokenize a source's kept documents."""
     identity = file_hash(tokenizer)
-    key = hashlib.sha256(
-        repr(("tokens 2", version("sentencepiece"), upstream.key, identity, fraction)).encode()
-    ).hexdigest()
-    work = TokenizePart(run.output, source, upstream.name, tokenizer, identity, fraction, key)
+    encoder = load_tokenizer(tokenizer, identity).encoder
+    key = hashlib.sha256(repr(("tokens 2", encoder, upstream.key, identity, fraction)).encode()).hexdigest()
+    work = TokenizePart(run.output, source, upstream.name, tokenizer, identity, encoder, fraction, key)
     return over_parts(run, f"{source}/tokens", key, work, [part.number for part in parts], light)
 
 
@@ -97,6 +56,7 @@ class TokenizePart:
     upstream: str
     tokenizer: str
     identity: str
+    encoder: str
     fraction: float
     key: str
 
@@ -106,6 +66,8 @@ class TokenizePart:
             return
         upstream = StageFiles(storage.join(self.output, self.source, self.upstream))
         tokenizer = load_tokenizer(self.tokenizer, self.identity)
+        if tokenizer.encoder != self.encoder:  # it stands in the key, although all are held to give the same ids
+            raise ModelError(f"this worker has {tokenizer.encoder}, but the run was planned with {self.encoder}")
         balance = Balance("documents", incoming=count_documents(upstream, number))
         dtype = token_dtype(tokenizer.vocabulary)
         sides: dict[str, list[tuple[dict[str, Any], int, np.ndarray]]] = {TRAIN: [], HELDOUT: []}
@@ -153,11 +115,7 @@ def provenance(document: Document) -> dict[str, Any]:
 @lru_cache(maxsize=2)
 def load_tokenizer(path: str, identity: str) -> Tokenizer:
     """One copy a process. Raises ModelError if the file is not the one with this SHA-256."""
-    if file_hash(path) != identity:
+    content = storage.read_bytes(path)
+    if hashlib.sha256(content).hexdigest() != identity:
         raise ModelError(f"{path} is not the tokenizer that this run was planned with")
-    if storage.is_local(path):
-        return Tokenizer.load(path)
-    with storage.scratch("/tmp/tokenizer") as folder:
-        local = folder / "tokenizer.model"
-        local.write_bytes(storage.read_bytes(path))
-        return Tokenizer.load(local)
+    return Tokenizer.read(content, path, fast=True)

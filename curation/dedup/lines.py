@@ -11,6 +11,8 @@ import numpy as np
 from curation.dedup.verdict import KEEP
 from curation.document import Document, Drop
 from curation.errors import RecipeError
+from curation.hashing import splitmix64
+from curation.mixture import keys64, shard_of
 from curation.normalize import paragraph_hashes
 
 
@@ -24,13 +26,19 @@ class Lines:
     semantics = "winnow" keeps the copy in the smallest document, over the whole run, and leaves blank lines alone.
     semantics = "ccnet" removes every copy, among `group_files` consecutive files, and treats a blank line as one more
     line that repeats. A document that loses all its lines is dropped; how long it must still be is for a filter to say.
+
+    keep = "none" removes a line that more than `max_documents` documents hold, from all of them; a line of fewer stays
+    in each. Llama 3 (Dubey et al. 2024, section 3.1.1) removes what appears more than 6 times in each bucket of 30
+    million documents: keep = "none", max_documents = 6, id_groups = documents / 30 million.
     """
 
     unit: ClassVar[str] = "lines"
 
     semantics: str = "winnow"
-    keep: str = ""  # "smallest" or "none"; "" is the semantics' own
+    keep: str = ""  # "smallest", "newest" or "none"; "" is the semantics' own
+    max_documents: int = 1  # with keep = "none": how many may hold a line before it goes
     group_files: int = 0  # 0: the whole run is one group
+    id_groups: int = 0  # groups of documents, by equal ranges of their keys; 0: no such groups
 
     def __post_init__(self) -> None:
         if self.semantics not in ("winnow", "ccnet"):
@@ -39,12 +47,26 @@ class Lines:
             object.__setattr__(self, "keep", "smallest" if self.semantics == "winnow" else "none")
         if self.keep not in KEEP:
             raise RecipeError(f"dedup lines: keep must be one of {', '.join(KEEP)}, not {self.keep!r}")
+        if self.max_documents < 1:
+            raise RecipeError("dedup lines: max_documents is at least 1")
+        if self.max_documents > 1 and self.keep != "none":
+            raise RecipeError(
+                f'dedup lines: max_documents goes with keep = "none"; keep = "{self.keep}" leaves one copy of a line'
+            )
         if self.group_files < 0:
             raise RecipeError("dedup lines: group_files is a number of files, or 0 for the whole run")
+        if not 0 <= self.id_groups < 1 << 32:
+            raise RecipeError("dedup lines: id_groups is a number of groups, or 0 for none")
 
     def hashes(self, document: Document) -> np.ndarray:
         """uint64 [lines that are compared]."""
-        return paragraph_hashes(self._compared(document.text))
+        hashes = paragraph_hashes(self._compared(document.text))
+        return splitmix64(hashes ^ self._group(document)) if self.id_groups else hashes
+
+    def _group(self, document: Document) -> np.ndarray:
+        """The number of the document's group, mixed: uint64 [1]. Lines of different groups never meet."""
+        key = np.frombuffer(document.key, dtype=np.uint8)[None]
+        return splitmix64(shard_of(keys64(key), self.id_groups).astype(np.uint64))
 
     def _compared(self, text: str) -> list[str]:
         lines = text.split("\n")

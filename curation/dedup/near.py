@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,12 +11,32 @@ from typing import ClassVar
 
 import numpy as np
 
+from curation.dedup.verdict import starts_of
 from curation.document import Document, Drop
 from curation.errors import RecipeError
 from curation.hashing import splitmix64
-from curation.words import words
 
 EMPTY = np.empty(0, dtype=np.uint64)
+MAPS_AT_ONCE, HASHES_AT_ONCE = 64, 1024  # keeps the images near the cache, however long a document is
+
+# Scripts that put no space between words, first and last code point. Korean does.
+UNSPACED = (
+    *((0x0E00, 0x0E7F), (0x0E80, 0x0EFF), (0x0F00, 0x0FFF)),  # Thai, Lao, Tibetan
+    *((0x1000, 0x109F), (0xA9E0, 0xA9FF), (0xAA60, 0xAA7F), (0x1780, 0x17FF)),  # Myanmar, Khmer
+    *((0x1950, 0x19DF), (0x1A20, 0x1AAF), (0xA980, 0xA9DF)),  # Tai Le, New Tai Lue, Tai Tham, Javanese
+    *((0x3005, 0x3007), (0x3041, 0x312F), (0x31A0, 0x31BF), (0x31F0, 0x31FF), (0xFF66, 0xFF9F)),  # kana, Bopomofo
+    *((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF)),  # Han
+)
+_UNSPACED = "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED)
+_MARKS = "".join(
+    chr(code)
+    for first, last in UNSPACED
+    if first < 0x20000
+    for code in range(first, last + 1)
+    if unicodedata.category(chr(code)).startswith("M")
+)
+_HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
+_TOKEN = re.compile(rf"[{_UNSPACED}][{_MARKS}]*|[^\s{_UNSPACED}]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,21 +44,24 @@ class Near:
     """Drop a document when a bucket it shares holds a smaller document. Buckets alone decide: no clusters are formed.
 
     A pair of similarity s shares a bucket with probability 1 - (1 - s^rows)^bands. The defaults are FineWeb's (Penedo
-    et al. 2024, section 3.4): word 5-grams, 14 bands of 8, so 0.77 at s = 0.75 and 0.92 at 0.8. Since no two survivors
-    share a bucket, no survivor that is held out has such a near duplicate in training.
+    et al. 2024, section 3.4): word 5-grams, 14 bands of 8, so 0.77 at s = 0.75 and 0.92 at 0.8. Other published
+    settings, and what they find, stand in docs/dedup.md. Since no two survivors share a bucket, no survivor that is
+    held out has such a near duplicate in training.
     """
 
     unit: ClassVar[str] = "bands"
-    keep: ClassVar[str] = "smallest"
     group_files: ClassVar[int] = 0
 
     ngram: int = 5
     bands: int = 14
     rows: int = 8
+    keep: str = "smallest"  # or "newest"
 
     def __post_init__(self) -> None:
         if min(self.ngram, self.bands, self.rows) < 1:
             raise RecipeError("dedup near: ngram, bands and rows are at least 1")
+        if self.keep not in ("smallest", "newest"):
+            raise RecipeError(f"dedup near: keep must be one of smallest, newest, not {self.keep!r}")
 
     def hashes(self, document: Document) -> np.ndarray:
         """One hash a band: uint64 [bands]; [0] for a document with no words."""
@@ -44,30 +69,44 @@ class Near:
         return band_hashes(signature, self.bands) if len(signature) else EMPTY
 
     def units(self, document: Document) -> int:
-        return self.bands if words(document.text) else 0
+        return self.bands if document.text.strip() else 0
 
     def apply(self, document: Document, survives: np.ndarray) -> tuple[Document | Drop, int]:
-        """The very document, or a Drop that says in how many bands a smaller one had the same bucket."""
+        """The very document, or a Drop that says in how many bands a better one had the same bucket."""
         kept = int(survives.sum())
         if kept == len(survives):
             return document, kept
         return Drop("near_duplicate", len(survives) - kept, 0), kept
 
 
-def shingles(text: str, ngram: int) -> np.ndarray:
-    """Hashes of the distinct word n-grams of the lower-cased text: uint64 [n-grams].
+def tokens(text: str) -> list[str]:
+    """What n-grams are made of: words as white space separates them; in scripts without spaces, single characters.
 
-    A text of fewer words than n is one shingle. Words are hashed once (CRC-32 of their UTF-8 bytes) and combined by a
+    A character has its combining marks with it. It is the script that decides, not the language, because a page may
+    hold several and its language may not be known yet.
+    """
+    return _TOKEN.findall(text) if _HAS_UNSPACED.search(text) else text.split()
+
+
+def shingles(text: str, ngram: int) -> np.ndarray:
+    """Hashes of the distinct n-grams of the lower-cased text's tokens: uint64 [n-grams].
+
+    A text of fewer tokens than n is one shingle. Tokens are hashed once (CRC-32 of their UTF-8 bytes) and combined by a
     polynomial over 2^64, so no n-gram string is ever built.
     """
-    tokens = [zlib.crc32(word.encode()) for word in words(text.lower())]
-    if not tokens:
+    codes = [zlib.crc32(token.encode("utf-8", "surrogatepass")) for token in tokens(text.lower())]
+    if not codes:
         return EMPTY
-    hashed = splitmix64(np.array(tokens, dtype=np.uint64))
+    hashed = splitmix64(np.array(codes, dtype=np.uint64))
     length = min(ngram, len(hashed))
-    windows = np.lib.stride_tricks.sliding_window_view(hashed, length)
+    count = len(hashed) - length + 1
     weights = splitmix64(np.arange(1, length + 1, dtype=np.uint64)) | np.uint64(1)
-    return np.unique((windows * weights).sum(axis=1, dtype=np.uint64))
+    ngrams = np.zeros(count, dtype=np.uint64)
+    for place, weight in enumerate(weights):
+        ngrams += hashed[place : place + count] * weight
+    ngrams.sort()
+    distinct: np.ndarray = ngrams[starts_of(ngrams)]
+    return distinct
 
 
 @lru_cache(maxsize=4)
@@ -83,9 +122,15 @@ def minhash(hashes: np.ndarray, count: int) -> np.ndarray:
         return EMPTY
     multipliers, offsets = permutations(count)
     signature = np.full(count, np.iinfo(np.uint64).max, dtype=np.uint64)
-    for start in range(0, len(hashes), 4096):  # bounds the intermediate matrix for very long documents
-        chunk = splitmix64(hashes[start : start + 4096])
-        np.minimum(signature, (chunk[:, None] * multipliers + offsets).min(axis=0), out=signature)
+    images = np.empty((MAPS_AT_ONCE, min(len(hashes), HASHES_AT_ONCE)), dtype=np.uint64)
+    for start in range(0, len(hashes), HASHES_AT_ONCE):
+        mixed = splitmix64(hashes[start : start + HASHES_AT_ONCE])
+        for first in range(0, count, MAPS_AT_ONCE):
+            maps = slice(first, first + MAPS_AT_ONCE)
+            block = images[: len(multipliers[maps]), : len(mixed)]
+            np.multiply(multipliers[maps, None], mixed, out=block)
+            np.add(block, offsets[maps, None], out=block)
+            np.minimum(signature[maps], block.min(axis=1), out=signature[maps])
     return signature
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -132,13 +133,62 @@ def test_the_rule_follows_from_the_semantics_unless_it_is_said() -> None:
     ("options", "message"),
     [
         ({"semantics": "CCNet"}, "semantics must be"),
-        ({"keep": "newest"}, "keep must be one of smallest, none"),
+        ({"keep": "largest"}, "keep must be one of smallest, newest, none, not 'largest'"),
         ({"group_files": -1}, "group_files"),
+        ({"id_groups": -1}, "id_groups"),
+        ({"id_groups": 1 << 32}, "id_groups"),
+        ({"keep": "none", "max_documents": 0}, "max_documents is at least 1"),
+        ({"max_documents": 2}, 'max_documents goes with keep = "none"; keep = "smallest" leaves one'),
+        ({"keep": "newest", "max_documents": 2}, 'keep = "newest" leaves one'),
     ],
 )
 def test_what_cannot_be_asked(options: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         Lines(**options)
+
+
+@pytest.mark.parametrize("cut", range(9))
+@pytest.mark.parametrize(("most", "stays"), [(1, False), (5, False), (6, False), (7, True)])
+def test_more_than_so_many_documents(deduplicate: Deduplicate, cut: int, most: int, stays: bool) -> None:
+    """Llama 3's rule: a line that 7 documents hold goes from all of them if 6 are allowed, and else stays in each."""
+    pages = documents(*(f"own {'abcdefg'[n]}\nMenu" for n in range(7)), "Menu x")
+    left = texts(deduplicate(Lines(keep="none", max_documents=most), pages[:cut], pages[cut:]))
+    assert left == [f"own {'abcdefg'[n]}" + "\nMenu" * stays for n in range(7)] + ["Menu x"]
+
+
+def test_of_a_line_that_stays_a_document_keeps_the_first(deduplicate: Deduplicate) -> None:
+    pages = documents("A\nB\nA", "A")
+    assert texts(deduplicate(Lines(keep="none", max_documents=2), pages)) == ["A\nB", "A"]
+
+
+def test_the_newest_copy_of_a_line(deduplicate: Deduplicate) -> None:
+    dates = ["2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z", ""]
+    pages = [replace(page, date=date) for page, date in zip(documents("A\nB", "A\nC", "A\nD"), dates, strict=True)]
+    for cut in range(4):
+        assert texts(deduplicate(Lines(keep="newest"), pages[:cut], pages[cut:])) == ["B", "A\nC", "D"]
+
+
+def test_groups_of_documents_by_their_keys(deduplicate: Deduplicate) -> None:
+    """Copies in different groups do not meet; groups are equal ranges of the first half of the keys."""
+    pages = documents(*["Menu"] * 60)
+    groups = [int.from_bytes(page.key[:8], "little") * 4 >> 64 for page in pages]
+    first = [groups.index(group) for group in range(4)]  # every group has some
+    verdicts = deduplicate(Lines(id_groups=4), pages[:31], pages[31:])
+    assert [n for n, verdict in enumerate(verdicts) if isinstance(verdict, Document)] == sorted(first)
+    rare = min(range(4), key=groups.count)
+    most = groups.count(rare)  # allowed in the smallest group, and in no larger one
+    verdicts = deduplicate(Lines(id_groups=4, keep="none", max_documents=most), pages)
+    stay = [group for group in range(4) if groups.count(group) <= most]
+    assert (
+        {groups[n] for n, verdict in enumerate(verdicts) if isinstance(verdict, Document)} == set(stay) != set(range(4))
+    )
+
+
+def test_hashes_without_groups_are_ccnets() -> None:
+    page = documents("a\nb")[0]
+    assert Lines(id_groups=0).hashes(page).tolist() == [paragraph_hash("a"), paragraph_hash("b")]
+    assert not np.isin(Lines(id_groups=1).hashes(page), Lines().hashes(page)).any()
+    assert len(set(Lines(id_groups=1).hashes(page).tolist())) == 2
 
 
 def test_paragraphs_that_stay_are_still_set_apart():

@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import datasketch
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.dedup.near import Near, band_hashes, minhash, permutations, shingles
+from curation.dedup.near import Near, band_hashes, minhash, permutations, shingles, tokens
 from curation.document import Document, Drop
 from curation.errors import RecipeError
 from curation.hashing import splitmix64
@@ -48,7 +50,7 @@ def pair(generator: np.random.Generator, size: int, shared: int) -> tuple[np.nda
     return drawn[:size], drawn[size - shared :]
 
 
-@given(HASHES, st.sampled_from([1, 8, 112]))
+@given(HASHES, st.sampled_from([1, 8, 63, 64, 65, 112, 128]))
 def test_signatures_are_datasketchs(hashes: list[int], count: int) -> None:
     assert minhash(np.array(hashes, dtype=np.uint64), count).tolist() == by_datasketch(hashes, count)
 
@@ -59,7 +61,7 @@ def test_long_documents_are_hashed_in_pieces_with_the_same_result() -> None:
     assert whole.tolist() == by_datasketch(hashes.tolist(), 16)
     multipliers, offsets = permutations(1)
     smallest = int((splitmix64(hashes) * multipliers + offsets).argmin())
-    for place in (0, 4095, 4096, 8191, 8192, 8999):  # no hash is passed over, wherever a piece may end
+    for place in (0, 1023, 1024, 4095, 4096, 8191, 8192, 8999):  # no hash is passed over, wherever a piece may end
         moved = np.roll(hashes, place - smallest)
         assert minhash(moved, 1).tolist() == minhash(hashes[smallest : smallest + 1], 1).tolist()
 
@@ -125,6 +127,42 @@ def test_the_order_of_words_counts_and_shared_shingles_meet() -> None:
     assert len(np.intersect1d(shingles("a b", 5), shingles("a b c", 5))) == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("two words", ["two", "words"]),
+        ("Zwei  Wörter,\n한국어 낱말", ["Zwei", "Wörter,", "한국어", "낱말"]),  # Korean has spaces
+        ("日本のテキスト", list("日本のテキスト")),
+        ("中文。 end", ["中", "文", "。", "end"]),
+        ("x1中文y2", ["x1", "中", "文", "y2"]),
+        ("สวัสดี", ["ส", "วั", "ส", "ดี"]),  # a character has its marks with it
+        ("\u0e31ก", ["\u0e31", "ก"]),  # and a mark without one is one
+        ("𠀀𠀁", ["𠀀", "𠀁"]),
+        ("", []),
+        (" \u3000\n", []),
+    ],
+)
+def test_words_or_characters_by_the_script(text: str, expected: list[str]) -> None:
+    assert tokens(text) == expected
+
+
+@given(st.text(st.sampled_from("ab 中。ส\u0e31\u3000\n\x85\x1c"), max_size=20))
+def test_tokens_are_all_of_the_text_but_its_blanks(text: str) -> None:
+    assert "".join(tokens(text)) == "".join(text.split())
+    assert Near().units(documents(text)[0]) == len(Near().hashes(documents(text)[0]))
+
+
+def test_a_text_without_spaces_is_not_one_word() -> None:
+    """One character in 400 is another: 5 of 396 shingles differ, and the copy is found."""
+    generator = random.Random(1)
+    text = "".join(chr(0x4E00 + generator.randrange(3000)) for _ in range(400))
+    changed = text[:200] + "龍" + text[201:]
+    a, b = shingles(text, 5), shingles(changed, 5)
+    assert len(np.intersect1d(a, b)) == len(a) - 5 == 391
+    first, second = (Near().hashes(page) for page in documents(text, changed))
+    assert (first == second).any()
+
+
 def test_a_text_without_words_has_no_bands(deduplicate: Deduplicate) -> None:
     pages = documents("", " \n ", "word", "")
     near = Near()
@@ -177,6 +215,41 @@ def test_no_two_survivors_share_a_bucket(
             assert verdict is page
             assert not any((hashes[number] == other).any() for other in survivors)
             survivors.append(hashes[number])
+
+
+def test_the_newest_of_a_bucket_stays(deduplicate: Deduplicate) -> None:
+    copy = " ".join(f"word{i}" for i in range(100))
+    pages = documents(copy, copy + " more", copy)
+    pages = [replace(page, date=f"202{n % 2}-01-01T00:00:00Z") for n, page in enumerate(pages)]
+    for cut in range(4):
+        verdicts = deduplicate(Near(keep="newest"), pages[:cut], pages[cut:])
+        assert [isinstance(verdict, Drop) for verdict in verdicts] == [True, False, True]
+
+
+def test_one_copy_stays_or_there_is_no_such_rule() -> None:
+    with pytest.raises(RecipeError, match="smallest, newest, not 'none'"):
+        Near(keep="none")
+
+
+@pytest.mark.parametrize(
+    ("bands", "rows", "similarity", "probability"),
+    [
+        (14, 8, 0.75, 0.772),  # FineWeb
+        (14, 8, 0.5, 0.053),
+        (450, 20, 0.75, 0.761),  # RefinedWeb, and Lee et al. before it
+        (450, 20, 0.8, 0.995),
+        (450, 20, 0.5, 0.000),
+        (9, 13, 0.8, 0.399),  # RedPajama 2
+    ],
+)
+def test_published_settings_find_what_the_documentation_says(
+    bands: int, rows: int, similarity: float, probability: float
+) -> None:
+    assert 1 - (1 - similarity**rows) ** bands == pytest.approx(probability, abs=5e-4)
+    page = (Path(__file__).parents[3] / "docs/dedup.md").read_text(encoding="utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith("|") and f"| {bands} × {rows} |" in line]
+    columns = dict(zip((0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9), row.split("|")[4:], strict=False))
+    assert float(columns[similarity]) == pytest.approx(probability, abs=5e-4)
 
 
 @pytest.mark.parametrize("option", ["ngram", "bands", "rows"])

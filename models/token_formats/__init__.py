@@ -1,0 +1,1 @@
+"""The kinds of tokenizer files that `models.tokenizer` reads, one module each."""
