@@ -8,8 +8,9 @@ runs take part, win, and are only told how many of them were judged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -112,7 +113,7 @@ def build(
     files = StageFiles(storage.join(run.output, stage.source, stage.name))
     ours = [(number, number) for number in numbers if number >= 0]
     theirs = [(-1 - i, number) for i, other in enumerate(stage.earlier) for number, _ in other.parts]
-    send = SendClaims(run.output, upstream, turn, passes, buckets, dedup.group_files, stage.earlier)
+    send = SendClaims(run.output, upstream, turn, passes, buckets, getattr(dedup, "file_group", None), stage.earlier)
     _ = (
         pipeline
         | "parts" >> beam.Create([*ours, *theirs])
@@ -138,7 +139,7 @@ class SendClaims:
     turn: int
     passes: int
     buckets: int
-    group_files: int
+    file_group: Callable[[int, int], int] | None
     earlier: tuple[Earlier, ...] = ()
 
     def __call__(self, sender: tuple[int, int]) -> Iterable[tuple[str, bytes]]:
@@ -148,8 +149,9 @@ class SendClaims:
             claims = read_array(StageFiles(self.earlier[-1 - who].root).claims(number))
         else:
             claims = read_array(self.upstream.claims(number))
-            if self.group_files:
-                group = frozen_parts(self.output)[number].file_number // self.group_files
+            if self.file_group:
+                part = frozen_parts(self.output)[number]
+                group = self.file_group(part.file_number, count_files(self.output, part.source))
         slices = shard_of(claims["hash"], self.passes * self.buckets)
         first = self.turn * self.buckets
         bounds = np.searchsorted(slices, np.arange(first, first + self.buckets + 1))
@@ -157,6 +159,12 @@ class SendClaims:
         for bucket, (start, end) in enumerate(pairwise(bounds)):
             if end > start or bucket == 0:
                 yield f"{group}/{bucket}", head + claims[start:end].tobytes()
+
+
+@lru_cache(maxsize=4)
+def count_files(output: str, source: str) -> int:
+    """How many files a source of the run has."""
+    return 1 + max(part.file_number for part in frozen_parts(output).values() if part.source == source)
 
 
 def judge(keyed: tuple[str, Iterable[bytes]], rule: Rule) -> Iterable[tuple[int, bytes]]:

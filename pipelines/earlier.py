@@ -45,11 +45,12 @@ def _find(run: str, stage: Stage, wanted: dict[str, Any]) -> Earlier | None:
     if not numbers:
         return None
     where = f"--against {run}: {stage.source}/{stage.upstream}"
-    if wanted["options"].get("group_files"):
-        raise UserError(
-            f"--against {run}: {stage.source}/{stage.name} compares within groups of files of one run (group_files), "
-            "which hold none of another run's"
-        )
+    for option in ("group_files", "file_groups"):
+        if wanted["options"].get(option):
+            raise UserError(
+                f"--against {run}: {stage.source}/{stage.name} compares within groups of files of one run ({option}), "
+                "which hold none of another run's"
+            )
     root = storage.join(run, stage.source, stage.upstream)
     if not storage.exists(storage.join(root, "manifest.json")):
         raise InputError(f"{where} is not there or not finished, and {stage.name} compares what comes from it")

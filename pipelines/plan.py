@@ -35,7 +35,7 @@ PACKAGES = {
 _LOADED = ("artifacts", "load")
 _SHAPES = {
     "score": (*_LOADED, "writes"),
-    "dedup": ("hashes", "units", "apply", "unit", "keep", "group_files"),
+    "dedup": ("hashes", "units", "apply", "unit", "keep"),
 }
 # Version of what the stages do around the steps. Raise it when the same recipe would give other bytes.
 RULES = 1

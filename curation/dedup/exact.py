@@ -28,7 +28,6 @@ class Exact:
     """
 
     unit: ClassVar[str] = "texts"
-    group_files: ClassVar[int] = 0
 
     compare: str = "folded"
     keep: str = "smallest"  # "smallest", "newest" or "none"

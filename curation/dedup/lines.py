@@ -24,8 +24,9 @@ class Lines:
     bytes of the SHA-1 of that.
 
     semantics = "winnow" keeps the copy in the smallest document, over the whole run, and leaves blank lines alone.
-    semantics = "ccnet" removes every copy, among `group_files` consecutive files, and treats a blank line as one more
-    line that repeats. A document that loses all its lines is dropped; how long it must still be is for a filter to say.
+    semantics = "ccnet" removes every copy, within each of `file_groups` stretches of files, and treats a blank line as
+    one more line that repeats. A document that loses all its lines is dropped; how long it must still be is for a
+    filter to say.
 
     keep = "none" removes a line that more than `max_documents` documents hold, from all of them; a line of fewer stays
     in each. Llama 3 (Dubey et al. 2024, section 3.1.1) removes what appears more than 6 times in each bucket of 30
@@ -37,7 +38,8 @@ class Lines:
     semantics: str = "winnow"
     keep: str = ""  # "smallest", "newest" or "none"; "" is the semantics' own
     max_documents: int = 1  # with keep = "none": how many may hold a line before it goes
-    group_files: int = 0  # 0: the whole run is one group
+    group_files: int = 0  # groups of so many consecutive files; 0: no such groups
+    file_groups: int = 0  # so many groups of consecutive files, of equal size or one more; 0: no such groups
     id_groups: int = 0  # groups of documents, by equal ranges of their keys; 0: no such groups
 
     def __post_init__(self) -> None:
@@ -53,8 +55,10 @@ class Lines:
             raise RecipeError(
                 f'dedup lines: max_documents goes with keep = "none"; keep = "{self.keep}" leaves one copy of a line'
             )
-        if self.group_files < 0:
-            raise RecipeError("dedup lines: group_files is a number of files, or 0 for the whole run")
+        if min(self.group_files, self.file_groups) < 0:
+            raise RecipeError("dedup lines: group_files and file_groups are numbers, or 0 for the whole run")
+        if self.group_files and self.file_groups:
+            raise RecipeError("dedup lines: give group_files, the size of a group, or file_groups, their number")
         if not 0 <= self.id_groups < 1 << 32:
             raise RecipeError("dedup lines: id_groups is a number of groups, or 0 for none")
 
@@ -62,6 +66,12 @@ class Lines:
         """uint64 [lines that are compared]."""
         hashes = paragraph_hashes(self._compared(document.text))
         return splitmix64(hashes ^ self._group(document)) if self.id_groups else hashes
+
+    def file_group(self, number: int, files: int) -> int:
+        """Which group file `number` of `files` is in. Of G groups, number g begins at file floor(g * files / G)."""
+        if self.file_groups:
+            return ((number + 1) * self.file_groups - 1) // files
+        return number // self.group_files if self.group_files else 0
 
     def _group(self, document: Document) -> np.ndarray:
         """The number of the document's group, mixed: uint64 [1]. Lines of different groups never meet."""

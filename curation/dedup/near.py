@@ -50,7 +50,6 @@ class Near:
     """
 
     unit: ClassVar[str] = "bands"
-    group_files: ClassVar[int] = 0
 
     ngram: int = 5
     bands: int = 14

@@ -23,7 +23,6 @@ class Url:
     """
 
     unit: ClassVar[str] = "urls"
-    group_files: ClassVar[int] = 0
 
     keep: str = "newest"  # "smallest", "newest" or "none"
 

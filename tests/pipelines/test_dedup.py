@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -323,6 +324,17 @@ def test_groups_of_consecutive_files(crawl: Path, tmp_path: Path) -> None:
         assert alone == {id: text for id, text in grouped.items() if file_of(id) // 3 == group}
 
 
+def test_a_number_of_groups_of_files(crawl: Path, tmp_path: Path) -> None:
+    grouped = go(crawl / "all", tmp_path / "run", '{ dedup = "lines", file_groups = 4 }', "after-lines")
+    pages = list(documents(str(tmp_path / "run/commoncrawl/documents")))
+    files = len({file_of(page.id) for page in pages})
+    assert files % 4
+    bounds = [group * files // 4 for group in range(5)]
+    for first, end in pairwise(bounds):
+        alone = fold(Lines(), [page for page in pages if first <= file_of(page.id) < end])
+        assert alone == {id: text for id, text in grouped.items() if first <= file_of(id) < end}
+
+
 def claims(hashes: list[int]) -> np.ndarray:
     zeros = np.zeros(len(hashes), dtype=np.uint32)
     return Rule("smallest").claims(np.array(hashes, dtype=np.uint64), zeros, zeros)
@@ -344,7 +356,7 @@ def test_a_bucket_is_judged_whatever_the_order_in_which_it_came() -> None:
 def test_a_payload_is_its_head_and_16_bytes_a_claim(crawl: Path, tmp_path: Path) -> None:
     go(crawl / "a", tmp_path / "a", LINES, "documents")
     upstream = dedup.StageFiles(str(tmp_path / "a/commoncrawl/documents"))
-    sent = list(dedup.SendClaims(str(tmp_path / "a"), upstream, 0, 1, 8, 2)((2, 2)))
+    sent = list(dedup.SendClaims(str(tmp_path / "a"), upstream, 0, 1, 8, Lines(group_files=2).file_group)((2, 2)))
     assert {key.partition("/")[0] for key, _ in sent} == {"1"}  # file 2 of groups of 2
     assert all(payload[:4] == bytes([2, 0, 0, 0]) for _, payload in sent)
     packed = np.concatenate([np.frombuffer(payload, CLAIM, offset=4) for _, payload in sent])

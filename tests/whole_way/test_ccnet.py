@@ -148,7 +148,7 @@ def write_wet(path: Path, records: Iterable[tuple[str, str]]) -> None:
 def local_recipe(path: Path) -> Path:
     """The bundled recipe for groups of three files and one small model that is not CCNet's."""
     text = (Path(recipe.__file__).parent / "recipes" / "ccnet.toml").read_text(encoding="utf-8")
-    text, one = re.subn(r"group_files = 2500", f"group_files = {GROUP}", text)
+    text, one = re.subn(r"file_groups = 32", f"group_files = {GROUP}", text)
     text, two = re.subn(r"languages = \[.*?\n  \]", 'languages = ["en"], any_model = true', text, flags=re.DOTALL)
     assert (one, two) == (1, 1)
     path.write_text(text, encoding="utf-8")

@@ -135,6 +135,8 @@ def test_the_rule_follows_from_the_semantics_unless_it_is_said() -> None:
         ({"semantics": "CCNet"}, "semantics must be"),
         ({"keep": "largest"}, "keep must be one of smallest, newest, none, not 'largest'"),
         ({"group_files": -1}, "group_files"),
+        ({"file_groups": -1}, "file_groups"),
+        ({"file_groups": 2, "group_files": 2}, "file_groups"),
         ({"id_groups": -1}, "id_groups"),
         ({"id_groups": 1 << 32}, "id_groups"),
         ({"keep": "none", "max_documents": 0}, "max_documents is at least 1"),
@@ -198,3 +200,12 @@ def test_paragraphs_that_stay_are_still_set_apart():
     assert left[0].text == "A\n\nC\nD"
     assert left[1] == 3
     assert lines.apply(document, np.array([False, False, False, True]))[0].text == "D"
+
+
+@pytest.mark.parametrize("files", [1, 2, 31, 32, 33, 100, 80_000])
+def test_groups_of_files_are_those_of_ccnets_shards(files: int) -> None:
+    """CCNet: shard k of 1,600 is files[k * n // 1600 : (k + 1) * n // 1600], and 50 shards make a group."""
+    shards = [range(k * files // 1600, (k + 1) * files // 1600) for k in range(1600)]
+    expected = {file: shard // 50 for shard, of_shard in enumerate(shards) for file in of_shard}
+    lines = Lines(semantics="ccnet", file_groups=32)
+    assert [lines.file_group(number, files) for number in range(files)] == [expected[n] for n in range(files)]
