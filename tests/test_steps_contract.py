@@ -31,7 +31,8 @@ KINDS = ("filter", "edit", "extract", "dedup")
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "threshold": [{"field": "perplexity", "max": 1.0}],
     "one_of": [{"values": ("en", "und")}],
-    "lines": [{}, {"semantics": "ccnet"}],
+    "lines": [{}, {"semantics": "ccnet"}, {"keep": "newest"}, {"keep": "none", "max_documents": 6, "id_groups": 3}],
+    "exact": [{"compare": "text"}, {"compare": "folded", "keep": "newest"}, {"compare": "lines", "keep": "none"}],
 }
 
 PROSE = (

@@ -56,7 +56,7 @@ def test_the_submitted_graphs_make_the_same_shards(made, wet, tmp_path):
 
     options = run.parser().parse_args([*arguments(wet, made, tmp_path / "there")])
     assert run.execute(options, execute) == 0
-    assert len(names) == 9
+    assert len(names) == 10
     assert run.main([*arguments(wet, made, tmp_path / "here"), "--workers", "1"]) == 0
     assert shards(tmp_path / "there") == shards(tmp_path / "here")
 
