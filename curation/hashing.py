@@ -1,8 +1,20 @@
-"""The one integer hash that orders and buckets things. Keyed by what it is given, never by the process."""
+"""The integer hashes that order, bucket and name things. Keyed by what they are given, never by the process."""
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
+
+
+def hash64(text: str) -> int:
+    """The first 8 bytes of a BLAKE2b of the UTF-8 bytes, little-endian: 0 to 2^64 - 1. Lone surrogates do no harm."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def folded(text: str) -> str:
+    """In lower case, white space collapsed: what is left of a text where writing does not count."""
+    return " ".join(text.lower().split())
 
 
 def splitmix64(values: np.ndarray) -> np.ndarray:

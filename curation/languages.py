@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from curation.stop_words import STOP_WORDS
 
-__all__ = ["CLOSERS", "SENTENCE_ENDS", "ends_sentence", "sentence_ends", "stop_words", "writes_letters"]
+__all__ = [
+    "CLOSERS",
+    "SENTENCE_ENDS",
+    "WITHOUT_SPACES",
+    "ends_sentence",
+    "sentence_ends",
+    "stop_words",
+    "writes_letters",
+]
 
 
 def _characters(ranges: str) -> str:
@@ -35,6 +43,10 @@ _ENDS_OF = {"el": ";\u037e", "hy": ":", "am": "፡", "bo": "།༎༏༐༑༔"}
 # Quotes and brackets that close after the mark.
 CLOSERS = "\"'”’»›)]」』）】》〉〕］"
 _BEHIND = CLOSERS + " \u00a0\u202f"  # French puts a space before the quote
+
+# The languages of lid.176 that are written without spaces between words, so that nothing shows where a word of a list
+# ends: Tibetan, Japanese, Khmer, Lao, Burmese, Thai, and Chinese in three forms. The scripts: curation/scripts.py.
+WITHOUT_SPACES = frozenset({"bo", "ja", "km", "lo", "my", "th", "wuu", "yue", "zh"})
 
 # The languages of lid.176 whose prose ends its sentences in a mark. Not among them: Thai and Lao, which put a space
 # there (FineWeb-2 sets its share of lines that end in a mark to 0 for both), and Lojban, which writes none.

@@ -45,10 +45,10 @@ class Skip:
 class Record:
     """One archived record, or one stretch of a file that cannot be read.
 
-    [start, end) are bytes of the file; the spans of a file's records tile it. Of several records in one gzip member
-    the first has the member's span and the others are empty, at its end. `locator` is the offset in decimal, for the
-    second record of a member on with `.1`, `.2` …; `type` is WARC-Type, `filedesc` at the head of an ARC file, or ""
-    where no header could be read.
+    [start, end) are bytes of the file; the spans of a file's records tile it. Of several records in one member (of
+    gzip, zstd or lz4) the first has the member's span and the others are empty, at its end. `locator` is the offset in
+    decimal, for the second record of a member on with `.1`, `.2` …; `type` is WARC-Type, `filedesc` at the head of an
+    ARC file, or "" where no header could be read.
     """
 
     start: int
@@ -59,8 +59,8 @@ class Record:
 
 
 class _Layout(enum.Enum):
-    MEMBERS = "a gzip member for each record, or not known"
-    ONE_MEMBER = "several records in a gzip member"
+    MEMBERS = "a member (gzip, zstd, lz4) for each record, or not known"
+    ONE_MEMBER = "several records in a member"
     PLAIN = "not compressed"
 
 
@@ -322,7 +322,7 @@ def _prove(raw: Raw, member: Member, *, alone: bool) -> Raw:
     digest = raw.fields.get("warc-block-digest", "")
     if raw.error is None and not alone and (_digest_holds(digest, raw.block) if digest else member.flaw == "truncated"):
         return raw
-    return replace(raw, block=None, error=DataError(member.flaw, "in a gzip member that is not whole"))
+    return replace(raw, block=None, error=DataError(member.flaw, "in a member that is not whole"))
 
 
 def _not_disproved(raw: Raw) -> Raw:

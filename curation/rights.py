@@ -36,6 +36,7 @@ _REFUSAL = re.compile(r"no[a-z-]{2,30}")  # also those that are not listed above
 _META_HINTS, _LICENCE_HINT = ("robots", "tdm-reservation"), "license"
 _LICENCE_LINKS = ("license", "cc:license", "dct:license", "dcterms:license")
 _MOST_JSON = 1 << 18  # bytes of one script that are read
+_DECLARATION = re.compile(r"\A\ufeff?\s*<\?xml[^>]*>")  # lxml takes no text that names an encoding
 _MEDIA = re.compile(r"image|video|audio|media", re.IGNORECASE)
 _CREATIVE_COMMONS = re.compile(
     r"https?://(?:www\.)?creativecommons\.org/((?:licenses|publicdomain)/[a-z+-]+(?:/[0-9.]+)?(?:/(?!deed|legalcode)[a-z]{2,3}(?=/|$))?)",
@@ -56,8 +57,8 @@ def find_rights(
     in_links = _LICENCE_HINT in lowered
     if tree is None and (in_metas or in_links):
         try:
-            tree = document_fromstring(html)
-        except (LxmlError, ValueError):  # nothing but blanks, or an XML declaration that names an encoding
+            tree = document_fromstring(_DECLARATION.sub("", html))
+        except (LxmlError, ValueError):  # nothing but blanks
             return directives(header, agents=agents), ""
     metas = _metas(tree) if in_metas else ()
     return directives(header, metas, agents=agents), licence(tree, url) if in_links else ""

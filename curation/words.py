@@ -13,13 +13,9 @@ from functools import lru_cache
 from icu4py.breakers import WordBreaker
 
 from curation.languages import CLOSERS, SENTENCE_ENDS
+from curation.scripts import UNSPACED_CLASS
 
-# Scripts without a space between words: Thai, Lao, Tibetan, Myanmar, Khmer, kana, Bopomofo and Han.
-_UNSPACED = re.compile(
-    "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u19e0-\u19ff\ua9e0-\ua9ff\uaa60-\uaa7f\u3005-\u3007"
-    "\u3040-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f"
-    "\U00020000-\U0003ffff]"
-)
+_UNSPACED = re.compile(f"[{UNSPACED_CLASS}]")
 _WIDE_PUNCTUATION = re.compile("[\u3000-\u303f\uff00-\uff65]")
 _ZERO_WIDTH_SPACE = "\u200b"  # how Khmer, Lao and Thai writers mark a break that is not seen
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -38,7 +34,8 @@ def split_words(text: str) -> list[str]:
 
     Punctuation stays with the word before it, in either case. What is between white space and holds no character of
     such a script is one word, whatever stands beside it. Of the scripts without spaces, ICU has dictionaries for Thai,
-    Lao, Khmer, Myanmar, kana and Han; Tibetan is split into syllables.
+    Lao, Khmer, Myanmar, kana and Han; Tibetan is split into syllables, and of Javanese and the
+    Tai scripts what stands between punctuation is one word.
     """
     if text.isascii() or not _UNSPACED.search(text):
         return text.split()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +10,7 @@ import numpy as np
 from curation.dedup.verdict import KEEP
 from curation.document import Document, Drop
 from curation.errors import RecipeError
+from curation.hashing import folded, hash64
 from curation.normalize import paragraph_key_text
 
 COMPARE = ("text", "folded", "lines")
@@ -44,7 +44,7 @@ class Exact:
 
     def _compared(self, text: str) -> str:
         if self.compare == "folded":
-            return " ".join(text.lower().split())
+            return folded(text)
         if self.compare == "lines":
             return "\n".join(filter(None, map(paragraph_key_text, text.split("\n"))))
         return text
@@ -60,6 +60,5 @@ class Exact:
 
 
 def hash_text(text: str) -> np.ndarray:
-    """The first 8 bytes of the BLAKE2b of its UTF-8 bytes, little-endian: uint64 [1]."""
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return np.frombuffer(digest, dtype="<u8").astype(np.uint64)
+    """uint64 [1]."""
+    return np.array([hash64(text)], dtype=np.uint64)

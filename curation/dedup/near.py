@@ -15,19 +15,11 @@ from curation.dedup.verdict import starts_of
 from curation.document import Document, Drop
 from curation.errors import RecipeError
 from curation.hashing import splitmix64
+from curation.scripts import UNSPACED, UNSPACED_CLASS
 
 EMPTY = np.empty(0, dtype=np.uint64)
 MAPS_AT_ONCE, HASHES_AT_ONCE = 64, 1024  # keeps the images near the cache, however long a document is
 
-# Scripts that put no space between words, first and last code point. Korean does.
-UNSPACED = (
-    *((0x0E00, 0x0E7F), (0x0E80, 0x0EFF), (0x0F00, 0x0FFF)),  # Thai, Lao, Tibetan
-    *((0x1000, 0x109F), (0xA9E0, 0xA9FF), (0xAA60, 0xAA7F), (0x1780, 0x17FF)),  # Myanmar, Khmer
-    *((0x1950, 0x19DF), (0x1A20, 0x1AAF), (0xA980, 0xA9DF)),  # Tai Le, New Tai Lue, Tai Tham, Javanese
-    *((0x3005, 0x3007), (0x3041, 0x312F), (0x31A0, 0x31BF), (0x31F0, 0x31FF), (0xFF66, 0xFF9F)),  # kana, Bopomofo
-    *((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF)),  # Han
-)
-_UNSPACED = "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED)
 _MARKS = "".join(
     chr(code)
     for first, last in UNSPACED
@@ -35,8 +27,8 @@ _MARKS = "".join(
     for code in range(first, last + 1)
     if unicodedata.category(chr(code)).startswith("M")
 )
-_HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
-_TOKEN = re.compile(rf"[{_UNSPACED}][{_MARKS}]*|[^\s{_UNSPACED}]+")
+_HAS_UNSPACED = re.compile(f"[{UNSPACED_CLASS}]")
+_TOKEN = re.compile(rf"[{UNSPACED_CLASS}][{_MARKS}]*|[^\s{UNSPACED_CLASS}]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from curation.document import Document, Drop
 from curation.languages import ends_sentence, sentence_ends
@@ -30,8 +29,6 @@ class C4Lines:
     behind it; where a language has no such mark, or is unknown, the rule does not apply (mC4 left it out for all).
     `language` is that of every document, or "" for each document's own.
     """
-
-    libraries: ClassVar[tuple[str, ...]] = ("icu4py",)
 
     terminal_punctuation: bool = True  # FineWeb: false
     end_marks: tuple[str, ...] = (".", "?", "!", '"')  # English; datatrove has "'" too. "..." is no end

@@ -41,7 +41,6 @@ class RefinedwebLines:
     The words are English, and cut from English pages only. Where lines between blank ones go, one blank line is left.
     """
 
-    libraries: ClassVar[tuple[str, ...]] = ("icu4py",)
     reads: ClassVar[tuple[str, ...]] = ("language",)
 
     max_uppercase: float = 0.5  # of a line's characters; the paper: "mainly composed of uppercase characters"

@@ -7,7 +7,6 @@ lines does not find them. The paper cites Rae et al. 2021 for the measure and gi
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from curation.document import Document, Drop
 from curation.words import split_words
@@ -24,8 +23,6 @@ class RepeatedLines:
     0, and those without a letter are left out: lines of a log differ by their times and numbers, rows of a table by
     little else but words.
     """
-
-    libraries: ClassVar[tuple[str, ...]] = ("icu4py",)
 
     n: int = 5  # ours; the shortest of the n-grams of which Rae et al. count every duplicate
     min_words: int = 10  # ours: shorter lines, such as captions and headings, may be alike

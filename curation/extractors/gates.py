@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from curation.document import Document, Drop, Page
 from curation.rights import directives
@@ -14,6 +14,7 @@ TEXT_TYPES = ("text/plain",)
 
 _LINE_END = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _TRAILING = re.compile(r"[^\S\n]+(?=\n)")
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 
 
 def check_page(page: Page, types: Collection[str], max_bytes: int) -> Drop | None:
@@ -30,14 +31,23 @@ def check_page(page: Page, types: Collection[str], max_bytes: int) -> Drop | Non
     return None
 
 
-def finish(page: Page, text: str) -> Document | Drop:
+def most_attributes(html: str, longest: int) -> int:
+    """The most attributes of one tag, of those alone that have `longest` characters or more behind their first letter.
+
+    What is quoted holds no attribute, however long. 0 where no tag is so long.
+    """
+    tags = (match[0] for match in re.finditer(rf"<[A-Za-z][^>]{{{longest},}}", html))
+    return max((len(_QUOTED.sub("", tag).split()) - 1 for tag in tags), default=0)
+
+
+def finish(page: Page, text: str, *, agents: Iterable[str] = ()) -> Document | Drop:
     """The document of a page: NFC, lines ended by \\n alone, no spaces before them, none empty at either end.
 
-    `robots` is what the response's header says; None where there was no response.
+    `robots` is what the response's header says, to all or to one of `agents`; None where there was no response.
     """
     text = unicodedata.normalize("NFC", _LINE_END.sub("\n", text))
     text = _TRAILING.sub("", text).strip("\n").rstrip()
     if not text.strip():
         return Drop("no_text", 0, 1)
-    robots = directives(page.robots) if page.status else None
+    robots = directives(page.robots, agents=agents) if page.status else None
     return Document(id=page.id, url=page.url, date=page.date, digest=page.digest, text=text, robots=robots)

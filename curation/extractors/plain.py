@@ -34,13 +34,13 @@ class Plain:
             raise RecipeError(f'plain: semantics must be "winnow" or "ccnet", not {self.semantics!r}')
 
     def __call__(self, page: Page) -> Document | Drop:
+        if self.semantics == "ccnet" and page.status:
+            return Drop("not_a_conversion", page.status, 0)
         drop = check_page(page, TEXT_TYPES, self.max_bytes)
         if drop is not None:
             return drop
         if self.semantics == "winnow":
             return finish(page, decode(page.body, page.charset))
-        if page.status:
-            return Drop("not_a_conversion", page.status, 0)
         try:
             return _as_ccnet(page, page.body.decode("utf-8"))
         except UnicodeDecodeError as error:

@@ -16,15 +16,15 @@ from resiliparse.parse.html import HTMLTree
 
 from curation.decode import decode
 from curation.document import Document, Drop, Page
-from curation.extractors.gates import HTML_TYPES, TEXT_TYPES, check_page, finish
+from curation.extractors.gates import HTML_TYPES, TEXT_TYPES, check_page, finish, most_attributes
+from curation.languages import CLOSERS, SENTENCE_ENDS
 from curation.rights import find_rights
 
-# Ends of a sentence or of a quotation, in the scripts that have them: such a line is text, however short.
-_ENDS = tuple('.!?…"”»。！？｡؟۔।॥።。”’')
+# Ends of a sentence, a quotation or a bracket, in any script: such a line is text, however short.
+_ENDS = tuple(SENTENCE_ENDS + CLOSERS + "…")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f\ufffe\uffff]")  # references to characters that are none: &#1;
 
-_LONG_TAG = re.compile(r"<[A-Za-z][^>]{8192,}")
-_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_LONG_TAG = 8 << 10  # characters
 _OPTION = re.compile(r"<opt", re.IGNORECASE)
 # The formatting elements of the HTML standard (section 13.2.4.3) that do not close themselves.
 _FORMATTING = re.compile(r"<(/?)(b|big|code|em|font|i|s|small|strike|strong|tt|u)(?=[\s/>])", re.IGNORECASE)
@@ -41,7 +41,6 @@ class Resiliparse:
     Fills `robots` and `licence` (curation/rights.py).
     """
 
-    libraries: ClassVar[tuple[str, ...]] = ("resiliparse", "lxml")
     writes: ClassVar[tuple[str, ...]] = ("robots", "licence")
 
     main_content: bool = True  # False: all text of the page, as in Common Crawl's WET files
@@ -65,7 +64,7 @@ class Resiliparse:
             return drop
         text = decode(page.body, page.charset)
         if page.content_type in TEXT_TYPES:
-            return finish(page, text)
+            return finish(page, text, agents=self.agents)
         drop = self._check_html(text)
         return drop if drop is not None else self._extract(page, text)
 
@@ -73,7 +72,7 @@ class Resiliparse:
         tags = html.count("<")
         if tags > self.max_tags:
             return Drop("too_many_tags", tags, self.max_tags)
-        attributes = max((_attributes(match[0]) for match in _LONG_TAG.finditer(html)), default=0)
+        attributes = most_attributes(html, _LONG_TAG)
         if attributes > self.max_attributes:
             return Drop("too_many_attributes", attributes, self.max_attributes)
         if tags > self.max_options:
@@ -112,10 +111,6 @@ class Resiliparse:
 
     def _is_text(self, line: str) -> bool:
         return not line or len(line) >= self.min_line_characters or line.endswith(_ENDS)
-
-
-def _attributes(tag: str) -> int:
-    return len(_QUOTED.sub("", tag).split()) - 1
 
 
 def _most_open(html: str) -> int:

@@ -18,11 +18,10 @@ from lxml.html import HtmlElement
 
 from curation.decode import decode
 from curation.document import Document, Drop, Page
-from curation.extractors.gates import HTML_TYPES, TEXT_TYPES, check_page, finish
+from curation.extractors.gates import HTML_TYPES, TEXT_TYPES, check_page, finish, most_attributes
 from curation.rights import find_rights
 
-_LONG_TAG = re.compile(r"<[A-Za-z][^>]{32768,}")
-_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_LONG_TAG = 32 << 10  # characters
 _REFERENCE = re.compile(r"&#([xX][0-9A-Fa-f]+|[0-9]+);?")
 
 
@@ -34,7 +33,7 @@ class Trafilatura:
     Raises DataError(`binary_body`). Fills `robots` and `licence` (curation/rights.py).
     """
 
-    libraries: ClassVar[tuple[str, ...]] = ("trafilatura", "lxml", "charset-normalizer", "jusText")
+    libraries: ClassVar[tuple[str, ...]] = ("jusText",)  # which trafilatura imports, and we do not
     writes: ClassVar[tuple[str, ...]] = ("robots", "licence")
 
     fast: bool = True  # no second opinion of other extractors: two thirds of the time (docs/reading.md)
@@ -54,11 +53,11 @@ class Trafilatura:
             return drop
         text = decode(page.body, page.charset)
         if page.content_type in TEXT_TYPES:
-            return finish(page, text)
+            return finish(page, text, agents=self.agents)
         tags = text.count("<")
         if tags > self.max_tags:
             return Drop("too_many_tags", tags, self.max_tags)
-        attributes = max((_attributes(match[0]) for match in _LONG_TAG.finditer(text)), default=0)
+        attributes = most_attributes(text, _LONG_TAG)
         if attributes > self.max_attributes:
             return Drop("too_many_attributes", attributes, self.max_attributes)
         return self._extract(page, text)
@@ -87,10 +86,6 @@ class Trafilatura:
         )
         verdict = finish(page, text or "")
         return verdict if isinstance(verdict, Drop) else replace(verdict, robots=robots, licence=licence)
-
-
-def _attributes(tag: str) -> int:
-    return len(_QUOTED.sub("", tag).split()) - 1
 
 
 def _depth_if_beyond(tree: HtmlElement, limit: int) -> int:

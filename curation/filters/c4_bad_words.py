@@ -9,12 +9,12 @@ from pathlib import Path
 
 from curation.document import Document, Drop
 from curation.errors import RecipeError
+from curation.languages import WITHOUT_SPACES
+from curation.lists import read
 from curation.steps import Judge
-from curation.url_lists import read
 
 # Entries that are parts of common words where words have no spaces: each would drop a tenth of that language's pages.
 _ALLOWED = {"ja": frozenset({"sm", "グロ", "女の子"}), "zh": frozenset({"性"})}
-_WITHOUT_SPACES = ("ja", "th", "zh")
 _TOKEN = re.compile(r"\w+")
 
 
@@ -26,8 +26,9 @@ class C4BadWords:
     the "List of Dirty, Naughty, Obscene or Otherwise Bad Words", in English alone. A document in a language without a
     list is kept. `language` is that of every document, or "" for each document's own.
 
-    An entry must stand between characters that are no letters, digits or underscores, except in Chinese, Japanese and
-    Thai. C4's first code asked for any two characters but a-z, so it missed an entry at either end of a line.
+    An entry must stand between characters that are no letters, digits or underscores, except in languages written
+    without spaces (C4's code knows Chinese, Japanese and Thai; `curation.languages.WITHOUT_SPACES` has more). C4's
+    first code asked for any two characters but a-z, so it missed an entry at either end of a line.
     """
 
     lists: str = "bad"
@@ -68,7 +69,7 @@ def _finder(language: str, listed: Iterable[str]) -> Callable[[str], str | None]
     starts: dict[str, list[str]] = {}
     anywhere = []
     for entry in sorted(set(map(str.lower, listed)) - _ALLOWED.get(language, frozenset())):
-        first = None if language in _WITHOUT_SPACES else _TOKEN.match(entry)
+        first = None if language in WITHOUT_SPACES else _TOKEN.match(entry)
         if first:
             starts.setdefault(first[0], []).append(entry)
         else:

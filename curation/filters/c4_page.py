@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from curation.document import Document, Drop
 from curation.languages import sentence_ends
@@ -18,8 +17,6 @@ class C4Page:
     C4 counts with NLTK's trained splitter, this with `curation.words.sentences`. The rule does not apply where a
     language ends its sentences in no mark. `language` is that of every document, or "" for each document's own.
     """
-
-    libraries: ClassVar[tuple[str, ...]] = ("icu4py",)
 
     min_sentences: int = 3  # the paper's text: 5
     language: str = ""

@@ -13,12 +13,10 @@ from typing import ClassVar
 
 from curation.document import Document, Drop
 from curation.errors import RecipeError
+from curation.languages import WITHOUT_SPACES
+from curation.lists import read
 from curation.steps import Judge
-from curation.url_lists import read
 from curation.words import split_words, words
-
-# Written without spaces: an entry is looked for anywhere, as C4 does in such languages (Xue et al. 2021, section 3.1).
-_UNSPACED = frozenset({"ja", "zh", "yue", "wuu", "th", "lo", "km", "my", "bo"})
 
 # Explicit and vulgar words of adult pages, by language; of no use against insults, and none names a group of people.
 BUNDLED = {
@@ -44,7 +42,6 @@ class DirtyWords:
     there is a short one of ours for English alone.
     """
 
-    libraries: ClassVar[tuple[str, ...]] = ("icu4py",)
     reads: ClassVar[tuple[str, ...]] = ("language",)
 
     lists: str = ""
@@ -74,8 +71,9 @@ class DirtyWords:
             entries[language] = (
                 read(language, artifacts[self._artifact(language)]).words["words"] if self.lists else BUNDLED[language]
             )
-        anywhere = {language: sorted(entries[language]) for language in entries if language in _UNSPACED}
-        phrases = {language: _phrases(entries[language]) for language in entries if language not in _UNSPACED}
+        # Written without spaces: an entry counts anywhere, as C4 does in such languages (Xue et al. 2021, section 3.1).
+        anywhere = {language: sorted(entries[language]) for language in entries if language in WITHOUT_SPACES}
+        phrases = {language: _phrases(entries[language]) for language in entries if language not in WITHOUT_SPACES}
 
         def judge(document: Document) -> Document | Drop:
             language = document.language or ""

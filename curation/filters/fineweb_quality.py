@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import ClassVar
 
 from curation.document import Document, Drop
 from curation.languages import sentence_ends, writes_letters
@@ -23,8 +22,6 @@ class FinewebQuality:
     and short lines, for languages that write letters: 30 characters are 6 words of English and 20 of Chinese.
     `language` is that of every document, or "" for each document's own.
     """
-
-    libraries: ClassVar[tuple[str, ...]] = ("icu4py",)
 
     min_ended_lines: float = 0.12
     max_short_lines: float = 0.67

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from curation.document import Document, Drop
 from curation.languages import stop_words, writes_letters
@@ -27,8 +26,6 @@ class GopherQuality:
     100,000 words, 0.1 and two stop words for all languages, and set word lengths and `min_alphabetic_words`
     (0.62 to 0.91) for each.
     """
-
-    libraries: ClassVar[tuple[str, ...]] = ("icu4py",)
 
     min_words: int = 50
     max_words: int = 100_000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +34,6 @@ class GopherRepetition:
     words. Of the most frequent n-grams the longest counts, unless it occurs once; each character in copied n-grams
     counts once.
     """
-
-    libraries: ClassVar[tuple[str, ...]] = ("icu4py",)
 
     max_duplicate_lines: float = 0.30
     max_duplicate_paragraphs: float = 0.30

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from curation.document import Document, Drop
+from curation.errors import RecipeError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +14,10 @@ class Length:
 
     min_characters: int = 300
     max_characters: int = 1_000_000  # ours: no document may be longer than a part's memory allows
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_characters <= self.max_characters:
+            raise RecipeError("length: 0 <= min_characters <= max_characters")
 
     def __call__(self, document: Document) -> Document | Drop:
         length = len(document.text)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from curation.document import Document, Drop
 from curation.errors import RecipeError
+from curation.lists import BUNDLED, UrlList, read
 from curation.recipe import suggest
 from curation.steps import Judge
 from curation.url import canonical_url, host, parents, readable_url
-from curation.url_lists import BUNDLED, UrlList, read
 
 _WORD = re.compile(r"[^\W_]+")
 _IGNORED = str.maketrans("", "", "-._")  # what words in domain names are parted with, or hidden by
@@ -30,7 +30,7 @@ class UrlBlocklist:
     stands somewhere in its host, path or query, with "-", "." and "_" left out. `word`: it stands there by itself.
     `soft_words`: as many as `soft_words` different ones do.
 
-    `bundled` names lists of ours, which are small (curation/url_lists.py): "adult" and "own_sources". `lists` names
+    `bundled` names lists of ours, which are small (curation/lists.py): "adult" and "own_sources". `lists` names
     your own, the artifacts `list-NAME` that `python -m models.make_list` writes.
     """
 

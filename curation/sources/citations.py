@@ -7,19 +7,19 @@ under external links, or bare. RedPajama read footnotes without a name only, one
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from html import unescape
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import numpy as np
 
 from curation.document import Page
 from curation.errors import InputError
+from curation.hashing import hash64
 from curation.sources.wikipedia import read_dump
-from curation.url import canonical_url
+from curation.url import canonical_url, host
 
 _UNSEEN = re.compile(
     r"<!--.*?(?:-->|\Z)|<(nowiki|pre|math|syntaxhighlight|source|templatedata)(?:\s[^<>]*)?(?<!/)>.*?</\1\s*>",
@@ -81,12 +81,11 @@ def links(wikitext: str) -> list[str]:
 
 
 def page_keys(urls: Iterable[str]) -> np.ndarray:
-    """What a page is known by on both sides of the join: uint64 [urls], the first 8 bytes of canonical URLs' BLAKE2b.
+    """What a page is known by on both sides of the join: uint64 [urls], the hash of its canonical URL.
 
     At 40 million cited and 3 billion crawled pages, less than 0.01 pages are expected to be taken for another.
     """
-    digests = (hashlib.blake2b(canonical_url(url).encode("utf-8", "surrogatepass"), digest_size=8) for url in urls)
-    return np.frombuffer(b"".join(digest.digest() for digest in digests), dtype="<u8")
+    return np.fromiter((hash64(canonical_url(url)) for url in urls), dtype=np.uint64)
 
 
 def _cited(link: str) -> str:
@@ -95,13 +94,13 @@ def _cited(link: str) -> str:
     if not re.match(r"(?i)https?:", url):
         url = f"http:{url}" if url.startswith("//") else f"http://{url}"
     for _ in range(4):  # archives of archives
-        name = _host(url)
+        name = host(url)
         if not _ARCHIVE.search(name) and not _ARCHIVE_PATH.match(url):
             break
         url = _archived(url)
     else:
         return ""
-    return url if "." in name.strip(".") and not _SISTER.search(name) else ""
+    return url if "." in name and not _SISTER.search(name) else ""
 
 
 def _archived(url: str) -> str:
@@ -118,13 +117,6 @@ def _archived(url: str) -> str:
         inner = unquote(match[1])
         return inner if "://" in inner else f"http://{inner}"
     return ""
-
-
-def _host(url: str) -> str:
-    try:
-        return (urlsplit(url).hostname or "").lower()
-    except ValueError:
-        return ""
 
 
 def _trimmed(url: str) -> str:

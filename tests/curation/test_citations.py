@@ -36,6 +36,8 @@ WAYBACK = "https://web.archive.org/web/"
         (f"{WAYBACK}20080101000000id_/a.org/x", ["http://a.org/x"]),
         (f"{WAYBACK}20080101000000/http:/a.org/x", ["http://a.org/x"]),
         ("http://archive.org/web/20080101000000/http://a.org/x", ["http://a.org/x"]),
+        ("http://ARCHIVE.PH./2008/http://a.org/x http://de.wikipedia.org./wiki/X", ["http://a.org/x"]),
+        ("http://ａｒｃｈｉｖｅ.ph/2008/http://a.org/x http://ｗikipedia.org/X", ["http://a.org/x"]),
         ("[//web.archive.org/web/2008/http://a.org/x T]", ["http://a.org/x"]),
         ("https://archive.today/20130101/http://a.org/x", ["http://a.org/x"]),
         ("http://www.webcitation.org/query?url=http%3A%2F%2Fa.org%2Fx&date=2008", ["http://a.org/x"]),

@@ -60,6 +60,14 @@ def test_whole_file_as_one_frame(packing: str) -> None:
     assert [record.locator for record in records[:3]] == ["0", "0.1", "0.2"]
 
 
+@pytest.mark.parametrize("packing", ["zstd", "lz4"])
+def test_what_is_lost_of_a_member_is_not_said_to_be_of_gzip(packing: str) -> None:
+    data = bytearray(packer(packing)(b"".join(RECORDS)))
+    data[len(data) // 2] ^= 1
+    lost = {str(record.value) for record in read(bytes(data)) if isinstance(record.value, DataError)}
+    assert lost == {f"damaged_{packing}: in a member that is not whole"}
+
+
 @pytest.mark.parametrize("packing", PACKINGS)
 def test_a_large_first_block_that_does_not_compress_is_still_known_for_one_member(packing: str) -> None:
     large = [wet(b"small"), wet(random.Random(1).randbytes(300_000)), wet(b"last")]

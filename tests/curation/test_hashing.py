@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.hashing import splitmix64
+from curation.hashing import folded, hash64, splitmix64
 
 GAMMA = 0x9E3779B97F4A7C15
 MASK = (1 << 64) - 1
@@ -16,6 +19,20 @@ def reference(value: int) -> int:
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
     return z ^ (z >> 31)
+
+
+@pytest.mark.parametrize("text", ["", "a", "é語", "a.example/x?y"])
+def test_a_hash_is_the_beginning_of_a_blake2b(text: str) -> None:
+    assert hash64(text) == int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def test_lone_surrogates_have_hashes_of_their_own() -> None:
+    assert len({hash64("\ud800"), hash64("\ud801"), hash64("?"), hash64("")}) == 4
+
+
+@pytest.mark.parametrize("text", ["Some Text", " some\t TEXT\n", "some\u3000text", "SOME\xa0text"])
+def test_folded(text: str) -> None:
+    assert folded(text) == "some text"
 
 
 def test_published_stream() -> None:

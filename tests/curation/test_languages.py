@@ -5,9 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from curation.languages import SENTENCE_ENDS, ends_sentence, sentence_ends, stop_words, writes_letters
+from curation.languages import (
+    SENTENCE_ENDS,
+    WITHOUT_SPACES,
+    ends_sentence,
+    sentence_ends,
+    stop_words,
+    writes_letters,
+)
 from curation.stop_words import STOP_WORDS
-from curation.words import split_words
+from curation.words import is_unspaced, split_words
 
 PROSE = tomllib.loads((Path(__file__).parent / "prose.toml").read_text(encoding="utf-8"))
 CCNET = (
@@ -89,6 +96,14 @@ def test_the_marks_are_unicodes() -> None:
     assert len(set(SENTENCE_ENDS)) == len(SENTENCE_ENDS) == 172
     newer = {mark for mark in SENTENCE_ENDS if not regex.fullmatch(r"\p{Sentence_Terminal}", mark)}
     assert all(regex.fullmatch(r"\p{Cn}", mark) for mark in newer)  # of a Unicode that this regex does not know yet
+
+
+def test_languages_without_spaces_are_those_whose_prose_is_in_such_a_script() -> None:
+    """Among those of which we have prose; Tibetan, Cantonese and Wu are like them."""
+    unspaced = {language for language, text in PROSE.items() if sum(map(is_unspaced, text)) > len(text) / 2}
+    assert unspaced == WITHOUT_SPACES & set(PROSE) >= {"zh", "ja", "th", "lo", "km", "my"}
+    assert {"bo", "yue", "wuu"} < WITHOUT_SPACES
+    assert not any(map(writes_letters, WITHOUT_SPACES))
 
 
 def test_letters() -> None:

@@ -73,8 +73,26 @@ def test_a_robot_that_is_named_as_ours() -> None:
     assert directives("", metas, agents=("ccbot",)) == "nofollow"
 
 
-def test_every_directive_means_directives() -> None:
-    assert all(part in DIRECTIVES and DIRECTIVES[part] == (part,) for parts in DIRECTIVES.values() for part in parts)
+@pytest.mark.parametrize("name", DIRECTIVES)
+def test_every_directive_is_read_in_header_and_meta(name: str) -> None:
+    meant = "nofollow, noindex" if name == "none" else name
+    assert directives(name) == directives(name.upper()) == directives("", [("robots", name)]) == meant
+    assert directives(meant) == meant  # what is stored says the same again
+    for_all = meant if name in ("noai", "noimageai", "noml") else ""
+    assert directives(f"googlebot: {name}") == directives("", [("googlebot", name)]) == for_all
+
+
+def test_directives_that_no_rule_of_spelling_would_find() -> None:
+    assert {"none", "tdm-reservation", "indexifembedded", "unavailable_after"} <= set(DIRECTIVES)
+
+
+@pytest.mark.parametrize("before", ["", "\ufeff", "\n"])
+@pytest.mark.parametrize("declared", ['version="1.0" encoding="UTF-8"?', "version='1.0' encoding='x'", ""])
+def test_an_xml_declaration_hides_nothing(before: str, declared: str) -> None:
+    html = f"{before}<?xml {declared}>" + page(
+        f'<meta name="robots" content="noai"><link rel="license" href="{CC}/by/4.0/">'
+    )
+    assert find_rights(html, header="", url=URL) == ("noai", f"{CC}/by/4.0/")
 
 
 def page(head: str = "", body: str = "") -> str:

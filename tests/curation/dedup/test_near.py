@@ -138,6 +138,7 @@ def test_the_order_of_words_counts_and_shared_shingles_meet() -> None:
         ("สวัสดี", ["ส", "วั", "ส", "ดี"]),  # a character has its marks with it
         ("\u0e31ก", ["\u0e31", "ก"]),  # and a mark without one is one
         ("𠀀𠀁", ["𠀀", "𠀁"]),
+        ("བོད་སྐད", ["བོ", "ད", "་", "སྐ", "ད"]),
         ("", []),
         (" \u3000\n", []),
     ],

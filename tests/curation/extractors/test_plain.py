@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from curation.document import Document, Drop, Page
@@ -121,6 +123,7 @@ def test_a_conversion_without_enough_lines(block: str, drop: Drop) -> None:
 def test_ccnet_reads_conversions_in_utf8_only() -> None:
     ccnet = Plain(semantics="ccnet")
     assert ccnet(page(b"Title\nOne\n")) == Drop("not_a_conversion", 200, 0)
+    assert ccnet(replace(page(b"<p>Title"), content_type="text/html")) == Drop("not_a_conversion", 200, 0)
     assert ccnet(page(b"Title\nOne\n", 0, "text/html")) == Drop("content_type", "text/html", "text/plain")
     with pytest.raises(DataError, match="bad_utf8"):
         ccnet(page("Title\nCafé\n".encode("latin-1"), status=0))

@@ -86,7 +86,18 @@ def test_every_option_reaches_the_library(option: str, value: bool | int, string
 
 def test_short_lines_stay_where_a_sentence_ends() -> None:
     extract = replace(EXTRACT, min_line_characters=10)
-    kept = ["ten letter", "Yes.", "No!", "Why?", "\u201cSo.\u201d", "\u662f\u3002"]
+    kept = [
+        "ten letter",
+        "Yes.",
+        "No!",
+        "Why?",
+        "\u201cSo.\u201d",
+        "\u662f\u3002",
+        "\u0939\u093e\u0901\u0964",
+        "\u12a0\u12ce\u1362",
+        "(So.)",
+        "So\u2026",
+    ]
     html = article().replace("<p>Par", "".join(f"<p>{line}</p>" for line in [*kept, "nine lett"]) + "<p>Par", 1)
     lines = text_of(html, extract).split("\n")
     assert all(line in lines for line in kept)

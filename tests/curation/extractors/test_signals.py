@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,16 +12,21 @@ from curation.document import Document, Page
 from curation.extractors.plain import Plain
 from curation.extractors.trafilatura import Trafilatura
 
+pytest.importorskip("resiliparse")
+
+from curation.extractors.resiliparse import Resiliparse
+
 LICENCE = "https://creativecommons.org/licenses/by-sa/4.0/"
 PROSE = "The river rose in the night, and by morning the lower town was under water. " * 5
 HEAD = f'<meta name="robots" content="noai"><meta name="ccbot" content="nofollow"><link rel="license" href="{LICENCE}">'
 TYPES = ("text/html", "application/xhtml+xml")
+EXTRACTORS = (Trafilatura, Resiliparse)
+BEFORE = ("", '<?xml version="1.0" encoding="UTF-8"?>', '\ufeff<?xml version="1.0" encoding="UTF-8"?>\n')
 
 
-def page(type: str, head: str = "", **fields: Any) -> Page:
-    html = (
-        f"<!DOCTYPE html><html><head><title>t</title>{head}</head><body><article><p>{PROSE}</p></article></body></html>"
-    )
+def page(type: str, head: str = "", before: str = "", **fields: Any) -> Page:
+    html = f"{before}<!DOCTYPE html><html><head><title>t</title>{head}</head><body>"
+    html += f"<article><p>{PROSE}</p></article></body></html>"
     body = PROSE if type == "text/plain" else html
     known = {"id": "web:f#0", "url": "https://example.org/", "date": "", "digest": "", "status": 200}
     return Page(**{**known, "content_type": type, "charset": "utf-8", "body": body.encode(), **fields})  # type: ignore[arg-type]
@@ -33,41 +39,53 @@ def signals(extractor: Any, page: Page) -> tuple[str | None, str | None]:
     return document.robots, document.licence
 
 
+@pytest.mark.parametrize("before", BEFORE)
 @pytest.mark.parametrize("type", TYPES)
-def test_html(type: str) -> None:
-    assert signals(Trafilatura(), page(type)) == ("", "")
-    assert signals(Trafilatura(), page(type, HEAD)) == ("noai", LICENCE)
-    assert signals(Trafilatura(), page(type, HEAD, robots="googlebot: none, otherbot: all")) == ("noai", LICENCE)
-    assert signals(Trafilatura(), page(type, robots="noindex")) == ("noindex", "")
-    assert signals(Trafilatura(agents=("ccbot",)), page(type, HEAD, robots="CCBot: noindex")) == (
-        "noai, nofollow, noindex", LICENCE,
-    )  # fmt: skip
+@pytest.mark.parametrize("extractor", EXTRACTORS)
+def test_html(extractor: Any, type: str, before: str) -> None:
+    extract, marked = extractor(), partial(page, type, HEAD, before)
+    assert signals(extract, page(type, before=before)) == ("", "")
+    assert signals(extract, marked()) == ("noai", LICENCE)
+    assert signals(extract, marked(robots="googlebot: none, otherbot: all")) == ("noai", LICENCE)
+    assert signals(extract, page(type, before=before, robots="noindex")) == ("noindex", "")
+    named = extractor(agents=("ccbot",))
+    assert signals(named, marked(robots="CCBot: noindex")) == ("noai, nofollow, noindex", LICENCE)
 
 
-def test_a_licence_in_the_footer() -> None:
+@pytest.mark.parametrize("extractor", EXTRACTORS)
+def test_a_licence_in_the_footer(extractor: Any) -> None:
     html = (
         page("text/html").body.decode().replace("</body>", '<footer><a rel=license href="/terms">x</a></footer></body>')
     )
-    assert signals(Trafilatura(), page("text/html", body=html.encode())) == ("", "https://example.org/terms")
+    assert signals(extractor(), page("text/html", body=html.encode())) == ("", "https://example.org/terms")
 
 
-@pytest.mark.parametrize("extractor", [Plain(), Trafilatura()])
+@pytest.mark.parametrize("extractor", [Plain(), Trafilatura(), Resiliparse()])
 def test_plain_text_has_only_the_header(extractor: Any) -> None:
     assert signals(extractor, page("text/plain", robots="noindex")) == ("noindex", None)
+    assert signals(extractor, page("text/plain", robots="ccbot: noindex")) == ("", None)
     assert signals(extractor, page("text/plain")) == ("", None)
 
 
-@pytest.mark.parametrize("extractor", [Plain(), Trafilatura()])
+@pytest.mark.parametrize("extractor", EXTRACTORS)
+def test_our_own_robots_are_named_in_the_header_of_plain_text(extractor: Any) -> None:
+    ours = extractor(agents=("ccbot",))
+    assert signals(ours, page("text/plain", robots="CCBot: noindex, otherbot: nofollow")) == ("noindex", None)
+    assert signals(ours, replace(page("text/plain"), status=0)) == (None, None)
+
+
+@pytest.mark.parametrize("extractor", [Plain(), Trafilatura(), Resiliparse()])
 def test_of_a_conversion_nothing_is_known(extractor: Any) -> None:
     assert signals(extractor, replace(page("text/plain"), status=0)) == (None, None)
 
 
-def test_the_text_is_what_it_was() -> None:
-    plain, marked = Trafilatura()(page("text/html")), Trafilatura()(page("text/html", HEAD))
+@pytest.mark.parametrize("extractor", EXTRACTORS)
+def test_the_text_is_what_it_was(extractor: Any) -> None:
+    plain, marked = extractor()(page("text/html")), extractor()(page("text/html", HEAD))
     assert isinstance(plain, Document)
     assert marked == replace(plain, robots="noai", licence=LICENCE)
 
 
 def test_they_say_what_they_write() -> None:
-    assert Trafilatura().writes == ("robots", "licence")
+    assert Trafilatura().writes == Resiliparse().writes == ("robots", "licence")
     assert Plain().writes == ("robots",)

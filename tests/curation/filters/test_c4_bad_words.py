@@ -17,6 +17,8 @@ LISTS = {
     "de": "übel\n",
     "ja": "グロ\n悪い\n",
     "zh": "性\n坏蛋\n",
+    "yue": "衰人\n",
+    "km": "អាក្រក់\n",
 }
 
 
@@ -52,6 +54,8 @@ def lists(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ("グロテスク", "ja", None),  # allowed: a part of common words
         ("他是坏蛋吗", "zh", "坏蛋"),
         ("可能性", "zh", None),
+        ("佢係衰人呀", "yue", "衰人"),
+        ("គេអាក្រក់ណាស់", "km", "អាក្រក់"),
         ("a grim story", "fr", None),
         ("a grim story", None, None),
         ("", "en", None),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from curation.document import Document, Drop
+from curation.errors import RecipeError
 from curation.filters.length import Length
 
 
@@ -36,3 +37,9 @@ def test_white_space_counts_as_ccnet_counts_it(document: Callable[..., Document]
     page = document("a\n\nb ")
     assert Length(min_characters=5)(page) is page
     assert Length(min_characters=6)(page) == Drop("too_short", 5, 6)
+
+
+@pytest.mark.parametrize("limits", [{"min_characters": -1}, {"min_characters": 2, "max_characters": 1}])
+def test_limits_that_nothing_meets(limits: dict[str, int]) -> None:
+    with pytest.raises(RecipeError, match="min_characters <= max_characters"):
+        Length(**limits)

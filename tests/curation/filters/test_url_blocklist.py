@@ -11,7 +11,7 @@ import pytest
 from curation.document import Document, Drop
 from curation.errors import ModelError, RecipeError
 from curation.filters.url_blocklist import UrlBlocklist
-from curation.url_lists import BUNDLED, KINDS
+from curation.lists import BUNDLED, KINDS
 from models.artifact import open_artifact, read_manifest
 from models.make_list import main
 

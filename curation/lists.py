@@ -1,4 +1,4 @@
-"""Lists of addresses and words that a page's URL is compared with: the form they are stored in, and two small ones.
+"""Lists of addresses and words that a page is compared with: the form they are stored in, and two small ones for URLs.
 
 The two that come with Winnow stand here as code, so that the key of a stage sees them. They are no substitute for a
 list that somebody keeps up to date: `python -m models.make_list` makes one of those usable.
@@ -6,7 +6,6 @@ list that somebody keeps up to date: `python -m models.make_list` makes one of t
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,23 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.errors import ModelError
+from curation.hashing import hash64
 
 DOMAINS, URLS = "domains.npy", "urls.npy"  # keys, sorted: 8 bytes an entry, mapped into memory
 WORDS = "words.json"  # {kind: entries, sorted}, for each of KINDS
 KINDS = ("substrings", "words", "soft_words")
 
 
-def key(name: str) -> int:
-    """The first 8 bytes of the BLAKE2b of a domain or canonical URL.
+def keys(names: Iterable[str]) -> npt.NDArray[np.uint64]:
+    """Distinct hashes of domains or canonical URLs, in ascending order: uint64 [names].
 
     A billion lookups in a list of ten million entries meet a false hit with a probability of 1 in 1,800.
     """
-    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
-
-
-def keys(names: Iterable[str]) -> npt.NDArray[np.uint64]:
-    """Distinct keys in ascending order: uint64 [names]."""
-    return np.unique(np.fromiter(map(key, names), dtype=np.uint64))
+    return np.unique(np.fromiter(map(hash64, names), dtype=np.uint64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +69,7 @@ def read(name: str, directory: Path) -> UrlList:
 def _holds(sorted_keys: npt.NDArray[np.uint64], name: str) -> bool:
     if not len(sorted_keys):
         return False
-    wanted = np.uint64(key(name))
+    wanted = np.uint64(hash64(name))
     at = int(np.searchsorted(sorted_keys, wanted))
     return at < len(sorted_keys) and bool(sorted_keys[at] == wanted)
 
