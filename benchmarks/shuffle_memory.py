@@ -27,7 +27,7 @@ from pipelines import dedup, inputs, runner, storage
 from pipelines.inputs import InputFile
 from pipelines.part_files import StageFiles
 from pipelines.plan import BoundStep, Stage
-from pipelines.run import parse_size
+from pipelines.runner import parse_size
 from pipelines.stages import Run, part_name
 
 PARTS = 20
@@ -54,7 +54,7 @@ def measure(total: int, memory: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as output:
         prepare(output, total)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        run = Run(output, "", runner.executor(runner.beam_flags([], 1)), memory, progress=False)
+        run = Run(output, "", runner.executor(runner.beam_flags([], 1, CommandLine())), memory, progress=False)
         step = BoundStep("dedup", "lines", Lines())
         stage = Stage("synthetic", "lines", "claims", "key", upstream="documents", applies=step)
         started = time.perf_counter()

@@ -7,26 +7,30 @@ directory without a manifest is not an artifact, so one that was interrupted whi
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from curation.errors import ModelError
 
 MANIFEST = "manifest.json"
 
-# What makes the artifact of each name (up to its first "-"), for the message when it is not there.
+# What makes the artifact of each name (as far as its first "-"; `{rest}` is the rest), for when it is missing.
 _MAKERS = {
-    "language_id": "models.fetch",
-    "list": "models.make_list",
-    "quality": "models.fetch",
-    "perplexity": "models.train_perplexity",
+    "language_id": "models.fetch language_id",
+    "list": "models.make_list --name {rest}",
+    "quality": "models.fetch dclm-quality",
+    "perplexity": "models.fetch ccnet-lm-{rest}` or `python -m models.train_perplexity --language {rest}",
     "reference": "pipelines.reference",
-    "token_distribution": "models.train_token_distribution",
+    "token_distribution": "models.train_token_distribution --language {rest}",
     "tokenizer": "models.train_tokenizer",
 }
 
@@ -87,6 +91,13 @@ def write_artifact(
     return directory
 
 
+def npy(array: npt.NDArray[Any]) -> bytes:
+    """An array as the content of a .npy file."""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
 def open_artifact(models_dir: Path, name: str) -> Path:
     """The directory of artifact `name`, every file of it verified (once per process, and again if a file changes).
 
@@ -108,7 +119,11 @@ def open_artifact(models_dir: Path, name: str) -> Path:
 
 def artifact_identity(models_dir: Path, name: str) -> str:
     """SHA-256 (hex) over the names and hashes of the verified files: what a stage's key knows of a model."""
-    files = read_manifest(open_artifact(models_dir, name))["files"]
+    return files_identity(read_manifest(open_artifact(models_dir, name))["files"])
+
+
+def files_identity(files: Mapping[str, str]) -> str:
+    """SHA-256 (hex) over names of files and their hashes."""
     return hashlib.sha256("".join(f"{file}\0{files[file]}\n" for file in sorted(files)).encode()).hexdigest()
 
 
@@ -156,5 +171,20 @@ def _sha256(path: Path) -> str:
 
 
 def _remedy(directory: Path) -> str:
-    maker = _MAKERS.get(directory.name.partition("-")[0])
-    return f"make it again with `python -m {maker}`" if maker else f"put the artifact {directory.name} there"
+    kind, _, rest = directory.name.partition("-")
+    if kind not in _MAKERS:
+        return f"put the artifact {directory.name} there"
+    return f"make it with `python -m {_MAKERS[kind].format(rest=rest)} --out {directory.parent}`"
+
+
+def check_there(models_dir: Path, names: Iterable[str]) -> None:
+    """Raise a ModelError that names every artifact that is missing, and how each is made."""
+    missing = [Path(models_dir) / name for name in dict.fromkeys(names)]
+    missing = [directory for directory in missing if not (directory / MANIFEST).is_file()]
+    if len(missing) == 1:
+        raise ModelError(f"no model at {missing[0]} ({MANIFEST} is missing): {_remedy(missing[0])}")
+    if missing:
+        first = ", ".join(f"{directory.name}: {_remedy(directory)}" for directory in missing[:3])
+        others = [directory.name for directory in missing[3:]]
+        more = f"; and {len(others)} more: {', '.join(others)}" if others else ""
+        raise ModelError(f"{models_dir} lacks {len(missing)} models. {first}{more}")

@@ -7,7 +7,6 @@ the model that scored it: `python -m models.train_perplexity --cutoffs`. A cutof
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from curation.errors import ModelError
+from models.artifact import files_identity
 
 CUTOFFS = "cutoffs.json"
 HEAD, MIDDLE = 30, 60  # percentiles
-BUCKETS = ("head", "middle", "tail", "all")
 FAMILY = "cc_net"  # what the manifest of one of CCNet's own models has as parameters["family"]
 
 
@@ -111,5 +110,4 @@ def read_cutoffs(directory: Path, manifest: Mapping[str, Any]) -> Cutoffs:
 
 def model_identity(manifest: Mapping[str, Any]) -> str:
     """SHA-256 over the files of a perplexity artifact but its cutoffs."""
-    files = {name: digest for name, digest in manifest["files"].items() if name != CUTOFFS}
-    return hashlib.sha256("".join(f"{name}\0{files[name]}\n" for name in sorted(files)).encode()).hexdigest()
+    return files_identity({name: digest for name, digest in manifest["files"].items() if name != CUTOFFS})

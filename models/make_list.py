@@ -17,12 +17,10 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from curation.errors import CommandLine, InputError, UserError, exit_on_user_error
+from curation.lists import DOMAINS, KINDS, URLS, WORDS, keys
 from curation.url import canonical_url, host, is_ip
-from curation.url_lists import DOMAINS, KINDS, URLS, WORDS, keys
-from models.artifact import write_artifact
+from models.artifact import npy, write_artifact
 
 _HOSTS_FILE = re.compile(r"(?:0\.0\.0\.0|127\.0\.0\.1|::1?)\s+(\S+)")
 _PLAIN = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")  # a host that is in its canonical form but for the case
@@ -54,8 +52,8 @@ def make_list(
     write_artifact(
         models_dir / f"list-{name}",
         {
-            DOMAINS: _npy(domain_keys),
-            URLS: _npy(url_keys),
+            DOMAINS: npy(domain_keys),
+            URLS: npy(url_keys),
             WORDS: (json.dumps(entries, ensure_ascii=False, indent=0, sort_keys=True) + "\n").encode(),
         },
         kind="list",
@@ -117,12 +115,6 @@ def _entries(paths: Iterable[Path]) -> Iterator[str]:
                             _say(f"{path}: {number:,} lines")
         except (OSError, EOFError) as error:
             raise InputError(f"cannot read {path}: {error}") from None
-
-
-def _npy(array: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=False)
-    return file.getvalue()
 
 
 def _say(text: str) -> None:

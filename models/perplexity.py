@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import kenlm
 from sentencepiece import SentencePieceProcessor
@@ -42,6 +43,8 @@ class Perplexity:
     def __post_init__(self) -> None:
         if self.cutoffs not in ("", "model", "ccnet"):
             raise RecipeError(f'perplexity: cutoffs must be "model" or "ccnet", not {self.cutoffs!r}')
+
+    reads: ClassVar[tuple[str, ...]] = ("language",)
 
     @property
     def writes(self) -> tuple[str, ...]:

@@ -18,18 +18,16 @@ from sklearn.feature_extraction.text import HashingVectorizer
 
 from curation.document import Document
 from curation.errors import ModelError
+from curation.scripts import UNSPACED_CLASS
 from curation.steps import Score
 
 WEIGHTS = "weights.npy"  # float32, one for each feature
 SETTINGS = "settings.json"  # intercept, features, words, characters, minimum, languages, calibration
 FORMAT = 2  # 1 had no calibration, no minimum, no languages, and no words in scripts that are written without spaces
 
-# In scripts written without spaces each character is a word, so that a pair of words is a pair of characters: Thai,
-# Lao, Burmese and Khmer; kana, Chinese characters and their extensions.
-_UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
-)
-TOKEN = rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])\w){{2,}}"
+# In scripts written without spaces each character is a word, so that a pair of words is a pair of characters: vowel
+# signs too, and the scripts' own punctuation, which says where words or syllables end.
+TOKEN = rf"[{UNSPACED_CLASS}]|(?:(?![{UNSPACED_CLASS}])\w){{2,}}"
 BATCH = 64  # texts that are turned into features at once
 
 
@@ -39,7 +37,8 @@ class ReferenceScore:
 
     It is calibrated for as many positives as negatives. Only the first characters are read, as many as in training, and
     their n-gram counts are scaled to length 1, so a long text is not scored higher for being long. The score is None
-    where the model cannot judge: a text shorter than any that it was trained on, or in another language than those.
+    where the model cannot judge: a text shorter than any that it was trained on, or in another language than those. A
+    document without a language is scored.
     """
 
     writes: ClassVar[tuple[str, ...]] = ("reference_score",)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -46,13 +45,13 @@ class TokenDivergence:
         return tuple(f"token_distribution-{language}" for language in self.languages)
 
     def load(self, artifacts: Mapping[str, Path]) -> Score:
-        directories = {language: artifacts[f"token_distribution-{language}"] for language in self.languages}
+        distributions = {
+            language: load_distribution(artifacts[f"token_distribution-{language}"]) for language in self.languages
+        }
 
         def score(document: Document) -> Document:
-            directory = directories.get(document.language or "")
-            return replace(
-                document, token_divergence=load_distribution(directory).score(document.text) if directory else None
-            )
+            distribution = distributions.get(document.language or "")
+            return replace(document, token_divergence=distribution.score(document.text) if distribution else None)
 
         return lambda documents: list(map(score, documents))
 
@@ -92,7 +91,6 @@ def divergence(ids: npt.NDArray[np.int32], logs: npt.NDArray[np.float64]) -> flo
     return float(np.sum(shares * (np.log(shares) - logs[found])))
 
 
-@lru_cache(maxsize=16)
 def load_distribution(directory: Path) -> Distribution:
     """Read the artifact. Raises ModelError."""
     try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,10 +143,6 @@ class Tokenizer:
     def _stretch(self, text: str) -> npt.NDArray[np.int32]:
         stretches = self._description.cut(text) if self._description.cut else [text]
         return self._encode(text) if len(stretches) == 1 else np.concatenate([self._encode(s) for s in stretches])
-
-    def encode_batch(self, texts: Iterable[str]) -> list[npt.NDArray[np.int32]]:
-        """`encode` of each text, in order."""
-        return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> str:
         """The text of one document's ids; control ids are silent. Bytes that are not UTF-8 come out as U+FFFD."""

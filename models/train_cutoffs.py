@@ -7,17 +7,17 @@ is the command; this is what it does.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from curation.errors import InputError, ModelError
 from curation.normalize import normalize
+from curation.recipe import RESERVED
+from models import jsonl
 from models.artifact import open_artifact, read_manifest, write_artifact
 from models.cutoffs import CUTOFFS, HEAD, MIDDLE, Percentiles, model_identity, to_json
 from models.perplexity import load_perplexity
@@ -62,7 +62,7 @@ def make_cutoffs(models_dir: Path, language: str, source: Path, *, glue_lines: b
 def _stage(folder: Path, language: str) -> tuple[Path, str]:
     """The stage of a run that scored most documents of the language: the first, since later ones have what it kept."""
     stages = [folder] if (folder / "kept").is_dir() else sorted(path.parent for path in folder.glob("*/*/kept"))
-    finished = [stage for stage in stages if (stage / "manifest.json").is_file()]
+    finished = [stage for stage in stages if (stage / "manifest.json").is_file() and stage.parent.name not in RESERVED]
     counts = {stage: sum(len(scores) for scores in _stored(stage, language)) for stage in finished}
     if not any(counts.values()):
         raise InputError(f"{folder} holds no finished stage with perplexities in {language}")
@@ -119,25 +119,9 @@ def _scored(directory: Path, source: Path, language: str, newline: str) -> Itera
 
 
 def _texts(source: Path, language: str) -> Iterator[str]:
-    try:
-        with source.open(encoding="utf-8", errors="replace") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    row = _row(line, f"{source}: line {number}")
-                    if row.get("language") in (None, language):
-                        yield row["text"]
-    except OSError as error:
-        raise InputError(f"cannot read {source}: {error.strerror}") from None
-
-
-def _row(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        row = None
-    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        raise InputError(f'{where} is not a JSON object with a "text"')
-    return row
+    for row in jsonl.rows(source, "text"):
+        if row.get("language") in (None, language):
+            yield row["text"]
 
 
 def _say(line: str) -> None:

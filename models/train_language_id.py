@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import itertools
-import json
 import re
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import fasttext
 
 from curation.errors import CommandLine, InputError, UserError, exit_on_user_error
 from curation.sources.wikipedia import articles
+from models import jsonl
 from models.artifact import write_artifact
 from models.language_id import LABEL, UNDETERMINED
 
@@ -184,25 +184,10 @@ def _text_samples(language: str, path: Path) -> Iterator[Sample]:
 
 
 def _json_samples(path: Path) -> Iterator[Sample]:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield _json_sample(line, f"{path}: line {number}")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _json_sample(line: str, where: str) -> Sample:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        row = None
-    if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in ("text", "language")):
-        raise InputError(f'{where} is not a JSON object with "text" and "language"')
-    if not _CODE.fullmatch(row["language"]):
-        raise InputError(f"{where}: {row['language']!r} is not the code of a language")
-    return row["language"], row["text"]
+    for row in jsonl.rows(path, "text", "language"):
+        if not _CODE.fullmatch(row["language"]):
+            raise InputError(f"{path}: {row['language']!r} is not the code of a language")
+        yield row["language"], row["text"]
 
 
 def _named(argument: str) -> tuple[str, Path]:

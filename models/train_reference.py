@@ -7,8 +7,6 @@ dump and a crawl of your own, `python -m pipelines.reference` finds the examples
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,10 +23,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from curation.errors import CommandLine, InputError, UserError, exit_on_user_error
+from curation.errors import CommandLine, UserError, exit_on_user_error
+from curation.hashing import hash64
 from curation.sources.wikipedia import articles
 from curation.url import registered_domain
-from models.artifact import write_artifact
+from models import jsonl
+from models.artifact import npy, write_artifact
 from models.reference_report import FEWEST, Auc, Report, area, describe, picture, reliability, shares
 from models.reference_score import BATCH, FORMAT, SETTINGS, WEIGHTS, Calibration, make_vectorizer
 
@@ -123,12 +123,10 @@ def train_reference(
                 crawl_documents=len(sample),
                 crawl_unscored=int(np.isnan(sample).sum()),
             )
-    packed = io.BytesIO()
-    np.save(packed, weights, allow_pickle=False)
     write_artifact(
         models_dir / "reference",
         {
-            WEIGHTS: packed.getvalue(),
+            WEIGHTS: npy(weights),
             SETTINGS: _json(settings),
             REPORT: _json(report.to_json()),
             PICTURE: picture(report).encode(),
@@ -182,7 +180,7 @@ class _Table:
 
 def fold_of(site: str) -> int:
     """Which fifth of the sites this one is in."""
-    return int.from_bytes(hashlib.blake2b(site.encode(), digest_size=8).digest(), "little") % FOLDS
+    return hash64(site) % FOLDS
 
 
 def _fit(table: _Table, mine: np.ndarray) -> LogisticRegression:
@@ -257,7 +255,10 @@ def _score_sample(crawl: Iterable[Example], vectorizer: HashingVectorizer, score
     while batch := list(islice(source, BATCH)):
         known = settings["languages"]
         judged = np.array(
-            [e.characters >= settings["minimum"] and (known is None or e.language in known) for e in batch]
+            [
+                e.characters >= settings["minimum"] and (known is None or not e.language or e.language in known)
+                for e in batch
+            ]
         )
         values = scores(vectorizer.transform([example.text[: settings["characters"]] for example in batch]))
         found.append(np.where(judged, values, np.nan))
@@ -309,21 +310,8 @@ def article_examples(dump: Path, characters: int = 2000, most: int = 5) -> Itera
 
 def read_examples(path: Path) -> Iterator[Pair]:
     """(url, text) of each line of a JSON Lines file. Raises InputError for a file or line that is not such."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    record = json.loads(line)
-                    url, text = record["url"], record["text"]
-                except (ValueError, KeyError, TypeError):
-                    url = text = None
-                if not isinstance(url, str) or not isinstance(text, str):
-                    raise InputError(f'{path}, line {number}: not a {{"url": …, "text": …}}')
-                yield url, text
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8") from None
+    for row in jsonl.rows(path, "url", "text"):
+        yield row["url"], row["text"]
 
 
 def _say(phase: str) -> None:

@@ -6,10 +6,7 @@ counted; the tenth shows how far off usual texts of each length are, and what sh
 
 from __future__ import annotations
 
-import hashlib
 import heapq
-import io
-import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.errors import CommandLine, InputError, UserError, exit_on_user_error
-from models.artifact import write_artifact
+from curation.hashing import hash64
+from models import jsonl
+from models.artifact import npy, write_artifact
 from models.token_divergence import (
     COUNTS,
     EXPECTED,
@@ -67,7 +66,7 @@ def train_token_distribution(
     for number, text in enumerate(texts, 1):
         if number % _EVERY == 0:
             _say(f"{number:,} texts")
-        place = int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+        place = hash64(text)
         if place % 10:
             counts += np.bincount(loaded.encode(text), minlength=loaded.vocabulary)
             counted += 1
@@ -94,9 +93,9 @@ def train_token_distribution(
     )
     write_artifact(
         models_dir / f"token_distribution-{language}",
-        {COUNTS: _npy(counts), EXPECTED: _npy(expected), TOKENIZER: tokenizer},
+        {COUNTS: npy(counts), EXPECTED: npy(expected), TOKENIZER: tokenizer},
         kind="token_distribution",
-        format="counts of tokens (numpy) and their SentencePiece tokenizer",
+        format="counts of tokens (numpy) and their tokenizer",
         licence=licence,
         origin=origin,
         parameters={
@@ -130,22 +129,9 @@ def read_texts(path: Path, language: str = "") -> Iterator[str]:
         for part in parts:
             yield from _of_part(part, language)
         return
-    try:
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    record = json.loads(line)
-                    text, own = record["text"], record.get("language")
-                except (ValueError, KeyError, TypeError, AttributeError):
-                    text = own = None
-                if not isinstance(text, str):
-                    raise InputError(f'{path}, line {number}: not a {{"text": …}}')
-                if not (language and own) or own == language:
-                    yield text
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8") from None
+    for row in jsonl.rows(path, "text"):
+        if not (language and row.get("language")) or row["language"] == language:
+            yield row["text"]
 
 
 def _of_part(part: Path, language: str) -> Iterator[str]:
@@ -160,12 +146,6 @@ def _of_part(part: Path, language: str) -> Iterator[str]:
                         yield row["text"]
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"cannot read {part}: {error}") from None
-
-
-def _npy(array: npt.NDArray[np.generic]) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=False)
-    return file.getvalue()
 
 
 def _say(text: str) -> None:

@@ -59,7 +59,11 @@ def train_tokenizer(texts: Iterable[str], out: Path, vocabulary: int) -> None:
             )
         except RuntimeError as error:
             most = re.search(r"<= (\d+)", str(error))
-            advice = f"ask for at most {most[1]}" if most else "give more text or ask for fewer"
+            advice = (
+                f"ask for at most {most[1]} ([tokenizer] vocabulary in a recipe), or give a tokenizer"
+                if most
+                else "give more text or ask for fewer"
+            )
             raise UserError(f"the text is too small for a vocabulary of {vocabulary}: {advice}") from None
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")

@@ -55,6 +55,8 @@ def write_manifest(
         "reproducible": not killed,
         "killed": killed,
     }
+    if against := {result.name: result.notes["against"] for result in results if "against" in result.notes}:
+        manifest["against"] = against  # by stage: the keys of the earlier runs' stages, and how many claims each made
     storage.write_json(storage.join(root, MANIFEST), manifest)
     return manifest
 

@@ -8,6 +8,7 @@ runs take part, win, and are only told how many of them were judged.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +23,6 @@ from curation.errors import LedgerError
 from curation.ledger import Balance
 from curation.mixture import shard_of
 from pipelines import storage
-from pipelines.earlier import Earlier
 from pipelines.inputs import Part
 from pipelines.part_files import StageFiles, read_array
 from pipelines.plan import Stage
@@ -113,7 +113,8 @@ def build(
     files = StageFiles(storage.join(run.output, stage.source, stage.name))
     ours = [(number, number) for number in numbers if number >= 0]
     theirs = [(-1 - i, number) for i, other in enumerate(stage.earlier) for number, _ in other.parts]
-    send = SendClaims(run.output, upstream, turn, passes, buckets, getattr(dedup, "file_group", None), stage.earlier)
+    roots = tuple(other.root for other in stage.earlier)
+    send = SendClaims(run.output, upstream, turn, passes, buckets, getattr(dedup, "file_group", None), roots)
     _ = (
         pipeline
         | "parts" >> beam.Create([*ours, *theirs])
@@ -140,13 +141,13 @@ class SendClaims:
     passes: int
     buckets: int
     file_group: Callable[[int, int], int] | None
-    earlier: tuple[Earlier, ...] = ()
+    earlier: tuple[str, ...] = ()  # RUN/SOURCE/STAGE of each earlier run
 
     def __call__(self, sender: tuple[int, int]) -> Iterable[tuple[str, bytes]]:
         who, number = sender
         group = 0
         if who < 0:
-            claims = read_array(StageFiles(self.earlier[-1 - who].root).claims(number))
+            claims = read_array(StageFiles(self.earlier[-1 - who]).claims(number))
         else:
             claims = read_array(self.upstream.claims(number))
             if self.file_group:
@@ -168,18 +169,25 @@ def count_files(output: str, source: str) -> int:
 
 
 def judge(keyed: tuple[str, Iterable[bytes]], rule: Rule) -> Iterable[tuple[int, bytes]]:
-    """The verdicts on one bucket, one payload for each that came: how many claims were judged (uint64), then the
-    losing hashes, of which earlier runs hear nothing."""
+    """The verdicts on one bucket: how many claims were judged (uint64), then the losing hashes.
+
+    A part of ours gets one payload. An earlier run gets one for all its parts, without hashes.
+    """
     payloads = list(keyed[1])
     packed = [np.frombuffer(payload, CLAIM, offset=4) for payload in payloads]
     senders = [int(np.frombuffer(payload, "<i4", count=1)[0]) for payload in payloads]
     rows = np.concatenate(packed)
     lost = rule.losing(rows["hash"], np.repeat(senders, [len(p) for p in packed]), rows["weight"])
+    heard: Counter[int] = Counter()  # claims of earlier runs
     end = 0
     for who, mine in zip(senders, packed, strict=True):
         start, end = end, end + len(mine)
-        losers = mine["hash"][lost[start:end]] if who >= 0 else mine["hash"][:0]
-        yield who, np.uint64(len(mine)).tobytes() + losers.tobytes()
+        if who < 0:
+            heard[who] += len(mine)
+        else:
+            yield who, np.uint64(len(mine)).tobytes() + mine["hash"][lost[start:end]].tobytes()
+    for who, count in sorted(heard.items()):
+        yield who, np.uint64(count).tobytes()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from curation.errors import InputError, UserError
 from pipelines import inputs, storage
+from pipelines.part_files import StageFiles
 
 if TYPE_CHECKING:
     from pipelines.plan import Stage
@@ -57,7 +58,7 @@ def _find(run: str, stage: Stage, wanted: dict[str, Any]) -> Earlier | None:
     key = storage.read_json(storage.join(root, "manifest.json"))["key"]
     parts = []
     for number in numbers:
-        row = storage.read_json(storage.join(root, "ledger", f"part-{number:07d}.json"))
+        row = storage.read_json(StageFiles(root).ledger(number))
         if row["key"] != key:
             raise InputError(f"{where} is being made anew; wait for that run to finish")
         if row.get("claims_of") != wanted:

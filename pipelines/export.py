@@ -6,6 +6,7 @@ python -m pipelines.export RUN/commoncrawl/after-near --out pages.jsonl
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ def documents(stage: str) -> Iterator[Document]:
     """The kept documents of a finished stage, in order. Raises InputError if it is none."""
     if not storage.exists(storage.join(stage, "manifest.json")):
         raise InputError(f"{stage} is not a finished stage: it has no manifest.json")
+    if not storage.names_in(storage.join(stage, "kept")):
+        raise InputError(f"{stage} keeps no documents: it is a deduplication's verdicts, or tokens")
     files = StageFiles(stage)
     for name in storage.names_in(storage.join(stage, "kept")):
         yield from read_documents(storage.join(files.root, "kept", name))
@@ -33,7 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     rows = documents(arguments.stage.rstrip("/"))
     if arguments.out is None:
-        _write(rows, sys.stdout)
+        try:
+            _write(rows, sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader, `head` say, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     partial = arguments.out.with_name(arguments.out.name + ".partial")

@@ -30,7 +30,7 @@ class InputFile(NamedTuple):
     path: str  # where it is read from
     file: str  # what it is called in document ids
     size: int
-    identity: str  # sha256 of a local file; size and entity tag of a remote one; of a selected file, of its rows
+    identity: str  # sha256 of a local file; size and entity tag of a remote one; of a selected file, as in `selection`
     # Of a file of which a selection names records, `size` counts these, and they are rows of the selection:
     selection: str = ""
     first_row: int = 0
@@ -167,7 +167,7 @@ def _describe(source: str, path: str, name: str) -> InputFile:
 
 
 def cut(files: Sequence[InputFile], range_size: int) -> list[Part]:
-    """Parts in the order of (source, file, offset). Only files with a gzip member per record are cut."""
+    """Parts in the order of (source, file, offset). Only files with a member (gzip, zstd, lz4) per record are cut."""
     parts: list[Part] = []
     position: dict[str, int] = {}
     for file in files:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from curation.errors import ModelError, RecipeError
 from curation.recipe import Recipe, StepSpec, section, suggest
-from models.artifact import artifact_identity, open_artifact
+from models.artifact import artifact_identity, check_there, open_artifact
 from pipelines.code_identity import code_identity
 
 if TYPE_CHECKING:
@@ -133,9 +133,11 @@ def compile_source(
     names = [stage.name for stage in drafts]
     if until is not None and until not in names:
         return []
+    last = names.index(until) + 1 if until else None
+    check_there(models, (name for stage in drafts[:last] for name in _artifacts(stage)))
     history: list[Any] = [RULES, [code_identity(module) for module in READERS], source, inputs]
     stages = []
-    for stage in drafts[: names.index(until) + 1 if until else None]:
+    for stage in drafts[:last]:
         decides = [stage.applies] if stage.kind == "claims" and stage.applies else stage.steps
         history.append([stage.kind, *[_identity(step, models) for step in decides]])
         if stage.kind == "claims" and stage.applies:

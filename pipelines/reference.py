@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,8 @@ from pipelines.reference_sample import (
     limit,
     rates,
 )
-from pipelines.run import LIGHT_DOCUMENTS, parse_size
-from pipelines.stages import Result, Run, over_parts
+from pipelines.runner import parse_size
+from pipelines.stages import LIGHT_DOCUMENTS, Result, Run, over_parts
 
 RULES = 1  # raise it when the same inputs would give another sample
 
@@ -81,8 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("workers", "most", "per_site", "shortest", "characters"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} is at least 1")
-    runner.OWN_OPTIONS[:] = [option for action in parser()._actions for option in action.option_strings]
-    flags = runner.beam_flags(rest, arguments.workers)
+    flags = runner.beam_flags(rest, arguments.workers, parser())
+    storage.configure(flags)
     if runner.is_dry_run(flags):
         raise UserError("--dry_run: each stage here depends on what the one before found; nothing can be rehearsed")
     with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def execute(arguments: Any, run_pipeline: runner.Execute, run_elsewhere: bool = False) -> int:
     """The whole way, given what runs one pipeline."""
-    crawl, numbers, crawl_key = _crawl(arguments.crawl_run)
+    crawl, counts, crawl_key = _crawl(arguments.crawl_run)
     work = arguments.work or storage.join(os.path.dirname(os.path.dirname(crawl.root)), "reference")
     run = Run(
         os.path.abspath(work) if storage.is_local(work) else work,
@@ -110,7 +110,7 @@ def execute(arguments: Any, run_pipeline: runner.Execute, run_elsewhere: bool = 
     if run_elsewhere and local:
         raise UserError(f"{local[0]} is on this machine, and other machines would have to read or write it")
     storage.check_writable(run.output)
-    search = Search(run, arguments, crawl, numbers, crawl_key)
+    search = Search(run, arguments, crawl, counts, crawl_key)
     found = search.cited(tuple(dumps))
     documents = found.balances["documents"]
     print(
@@ -147,15 +147,15 @@ def execute(arguments: Any, run_pipeline: runner.Execute, run_elsewhere: bool = 
 
 
 class Search:
-    """The stages, one after the other, over the kept parts `numbers` of a crawl's stage."""
+    """The stages, one after the other, over the kept parts of a crawl's stage: `counts` has the documents of each."""
 
-    def __init__(self, run: Run, arguments: Any, crawl: StageFiles, numbers: Sequence[int], crawl_key: str) -> None:
+    def __init__(self, run: Run, arguments: Any, crawl: StageFiles, counts: Mapping[int, int], crawl_key: str) -> None:
         self._run = run
         self._arguments = arguments
         self._crawl = crawl
-        self._numbers = numbers
-        self._light = _documents(crawl, numbers) < LIGHT_DOCUMENTS
-        self._key = crawl_key
+        self._numbers = list(counts)
+        self._light = sum(counts.values()) < LIGHT_DOCUMENTS
+        self._key = _hash(crawl_key, list(counts.items()))  # the stage's own key does not say how it was cut
         self._passes = 1
 
     def _files(self, stage: str) -> StageFiles:
@@ -172,6 +172,9 @@ class Search:
         one = len(dumps) == 1 or sum(dump.size for dump in dumps) < 1 << 25
         citations = over_parts(self._run, "citations", dumps_key, read, range(len(dumps)), one)
         pages_account = citations.balances["pages"]
+        if not citations.notes.get("links"):
+            named = ", ".join(dump.path for dump in dumps[:3])
+            raise InputError(f"{named}: no links in {pages_account.incoming} pages; is it a pages-articles dump?")
         print(
             f"articles: {pages_account.kept} of {pages_account.incoming} pages; links: {citations.notes['links']}; "
             f"cited addresses: {citations.notes['cited']}"
@@ -235,7 +238,8 @@ class Search:
 
     def texts(self, rows: np.ndarray) -> ReadTexts:
         """Read the texts of the chosen documents; the work that did it."""
-        key = _hash(RULES, hashlib.sha256(rows.tobytes()).hexdigest(), self._key, self._arguments.characters)
+        code = code_identity("pipelines.reference_sample")
+        key = _hash(RULES, code, hashlib.sha256(rows.tobytes()).hexdigest(), self._key, self._arguments.characters)
         path = storage.join(self._run.output, f"chosen-{key[:16]}.npy")
         with storage.scratch(path) as folder:
             np.save(folder / "rows.npy", rows, allow_pickle=False)
@@ -255,8 +259,8 @@ class Search:
                             yield Example(cited=role == CITED, **row)
 
 
-def _crawl(stage: str) -> tuple[StageFiles, list[int], str]:
-    """Files, part numbers and key of a finished stage, the key covering what its parts are. Raises InputError."""
+def _crawl(stage: str) -> tuple[StageFiles, dict[int, int], str]:
+    """Files of a finished stage, how many documents each of its parts holds, and its key. Raises InputError."""
     root = os.path.abspath(stage) if storage.is_local(stage) else stage.rstrip("/")
     if not storage.exists(storage.join(root, "manifest.json")):
         raise InputError(
@@ -265,16 +269,10 @@ def _crawl(stage: str) -> tuple[StageFiles, list[int], str]:
     names = [name for name in storage.names_in(storage.join(root, "kept")) if name.endswith(".parquet")]
     if not names:
         raise InputError(f"{stage} holds no kept documents: give a stage such as documents or after-lines")
-    return (
-        StageFiles(root),
-        [int(name[5:12]) for name in names],
-        _hash(storage.read_json(storage.join(root, "manifest.json")), root),
-    )
-
-
-def _documents(crawl: StageFiles, numbers: Sequence[int]) -> int:
-    manifest = Result.from_json(storage.read_json(storage.join(crawl.root, "manifest.json")))
-    return manifest.kept_documents
+    files = StageFiles(root)
+    numbers = [int(name[5:12]) for name in names]
+    counts = {number: storage.read_json(files.ledger(number))["balances"][0]["kept"] for number in numbers}
+    return files, counts, storage.read_json(storage.join(root, "manifest.json"))["key"]
 
 
 def _hash(*values: Any) -> str:

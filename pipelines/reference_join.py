@@ -10,7 +10,6 @@ runs in passes over the hash space, as many as it takes for one pass to fit the 
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ import pyarrow.parquet as pq
 
 from curation.document import Document, Page, document_key
 from curation.errors import DataError, LedgerError
-from curation.hashing import splitmix64
+from curation.hashing import hash64, splitmix64
 from curation.ledger import Balance
 from curation.mixture import shard_of
 from curation.sources.citations import links, page_keys
@@ -70,7 +69,7 @@ class ReadDump:
         dump, balance, notes = self.dumps[number], Balance("pages"), Counter[str]()
         with dump.open() as again:
             balance.incoming = count_pages(again)
-        found, fresh = np.empty(0, dtype=np.uint64), list[np.ndarray]()
+        found, fresh, held = np.empty(0, dtype=np.uint64), list[np.ndarray](), 0
         with dump.open() as stream:
             for _, page in read_dump(stream, dump.source, dump.file):
                 if isinstance(page, DataError):
@@ -79,10 +78,13 @@ class ReadDump:
                     balance.skipped[page.type] += 1
                 else:
                     balance.kept += 1
-                    fresh.append(page_keys(links(page.body.decode("utf-8"))))
-                    notes["links"] += len(fresh[-1])
-                if len(fresh) >= FLUSH // 16:
-                    found, fresh = np.unique(np.concatenate([found, *fresh])), []
+                    keys = page_keys(links(page.body.decode("utf-8")))
+                    notes["links"] += len(keys)
+                    held += len(keys)
+                    if len(keys):
+                        fresh.append(keys)
+                if held >= FLUSH:
+                    found, fresh, held = np.unique(np.concatenate([found, *fresh])), [], 0
         found = np.unique(np.concatenate([found, *fresh]))
         notes["cited"] = len(found)
         commit(self.files, self.key, number, [balance], found, notes)
@@ -137,8 +139,7 @@ class ReadPages:
 
 def _site_key(url: str) -> int:
     """As `fold_of` hashes a site, so that both put it into the same fold."""
-    digest = hashlib.blake2b(registered_domain(url).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
+    return hash64(registered_domain(url))
 
 
 def join(run: Run, key: str, dumps: int, parts: Sequence[int], sizes: tuple[int, int]) -> Result:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import tempfile
 import time
@@ -29,10 +28,9 @@ from pipelines.mix import Source, run_mix
 from pipelines.plan import Stage, check_models, compile_source, recipe_hash
 from pipelines.read import check_tiling
 from pipelines.rehearse import rehearse
-from pipelines.stages import Result, Run, ledger_rows, part_name
+from pipelines.runner import parse_size
+from pipelines.stages import LIGHT_DOCUMENTS, Result, Run, ledger_rows, part_name
 from pipelines.tokenizer import ensure_tokenizer
-
-LIGHT_DOCUMENTS = 5000  # a stage of fewer is over before a second process has started
 
 
 def parser() -> CommandLine:
@@ -75,20 +73,11 @@ def parser() -> CommandLine:
     return result
 
 
-def parse_size(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]i?B?|B)?", text.strip(), re.IGNORECASE)
-    if not match or float(match[1]) <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 64MiB")
-    power = " KMGT".index((match[2] or " ")[0].upper().replace("B", " "))
-    return int(float(match[1]) * 1024**power)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     arguments, rest = parser().parse_known_args(argv)
     if arguments.workers < 1:
         raise UserError("--workers is at least 1")
-    runner.OWN_OPTIONS[:] = [option for action in parser()._actions for option in action.option_strings]
-    flags = runner.beam_flags(rest, arguments.workers)
+    flags = runner.beam_flags(rest, arguments.workers, parser())
     storage.configure(flags)
     if storage.is_local(arguments.output):
         arguments.output = os.path.abspath(arguments.output)
@@ -147,9 +136,13 @@ def execute(
     if not any(_kept(results, f"{source}/{stages[-1].name}") for source, stages in plan.items()):
         print(report.funnel(results))
         raise UserError("no document was kept; the table above says which rule dropped them")
-    manifest = _dataset(
-        run, recipe, arguments.tokenizer, {s: stages[-1] for s, stages in plan.items()}, by_source, results
-    )
+    try:
+        manifest = _dataset(
+            run, recipe, arguments.tokenizer, {s: stages[-1] for s, stages in plan.items()}, by_source, results
+        )
+    except UserError:
+        print(report.funnel(results))  # what there is to look at
+        raise
     storage.write_json(storage.join(run.output, "ledger.json"), [result.to_json() for result in results])
     print(report.funnel(results))
     print(dataset.describe(manifest))

@@ -6,6 +6,7 @@ that nobody here tested. `DirectRunner` therefore means the in-process runner, o
 
 from __future__ import annotations
 
+import argparse
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -36,15 +37,24 @@ class Execute(Protocol):
     def __call__(self, name: str, build: Build, light: bool = False) -> None: ...
 
 
-def beam_flags(flags: Sequence[str], workers: int) -> list[str]:
-    """What is left of the command line, checked. Beam itself only warns of `--runer=X` and runs something else."""
-    parser = _Parser(prog="pipelines.run", add_help=False)
+def parse_size(text: str) -> int:
+    """Bytes, from a command line."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]i?B?|B)?", text.strip(), re.IGNORECASE)
+    if not match or float(match[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 64MiB")
+    power = " KMGT".index((match[2] or " ")[0].upper().replace("B", " "))
+    return int(float(match[1]) * 1024**power)
+
+
+def beam_flags(flags: Sequence[str], workers: int, own: CommandLine) -> list[str]:
+    """What the command line `own` left over, checked. Beam itself only warns of `--runer=X` and runs something else."""
+    parser = _Parser(prog=own.prog, add_help=False)
     for cls in {str(c): c for c in PipelineOptions.__subclasses__()}.values():
         cls._add_argparse_args(parser)
-    names = [option for action in parser._actions for option in action.option_strings]
+    names = [option for action in (*parser._actions, *own._actions) for option in action.option_strings]
     unknown = parser.parse_known_args(list(flags))[1]
     if unknown:
-        raise UserError(f"unknown option {unknown[0]}{suggest(unknown[0].split('=')[0], [*names, *OWN_OPTIONS])}")
+        raise UserError(f"unknown option {unknown[0]}{suggest(unknown[0].split('=')[0], names)}")
     if _runner(flags) == "DataflowRunner":
         cloud = PipelineOptions(list(flags)).view_as(GoogleCloudOptions)
         missing = [name for name in ("project", "region", "temp_location") if not getattr(cloud, name)]
@@ -58,9 +68,6 @@ def beam_flags(flags: Sequence[str], workers: int) -> list[str]:
 
 class _Parser(CommandLine, _BeamArgumentParser):
     """Beam's parser, complaining in our way."""
-
-
-OWN_OPTIONS: list[str] = []  # filled by run.py with its own flags, so that a typo of one is recognised
 
 
 def _runner(flags: Sequence[str]) -> str:

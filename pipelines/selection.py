@@ -61,9 +61,9 @@ def files(path: str) -> Iterator[Chosen]:
     with storage.open_input(path) as stream:
         table = _open(stream, path)
         root = (table.schema_arrow.metadata or {})[ROOT].decode()
-        file, first, digest, taken, last = "", 0, hashlib.sha256(), 0, -1
+        file, first, digests, taken, last = "", 0, (hashlib.sha256(), hashlib.sha256()), 0, -1
         at = 0
-        for batch in table.iter_batches(batch_size=ROWS, columns=list(PLACE)):
+        for batch in table.iter_batches(batch_size=ROWS, columns=[*PLACE, "url"]):
             names = batch.column(0).dictionary_encode()
             offsets, lengths = (batch.column(i).to_numpy(zero_copy_only=False) for i in (1, 2))
             codes = names.indices.to_numpy(zero_copy_only=False)
@@ -72,19 +72,22 @@ def files(path: str) -> Iterator[Chosen]:
                 name = names.dictionary[int(codes[begin])].as_py()
                 if name != file:
                     if file:
-                        yield _chosen(root, file, first, at + begin, taken, digest)
+                        yield _chosen(root, file, first, at + begin, taken, digests)
                     if name < file or not _is_name(name):
                         raise InputError(f"{path}: {name!r} does not follow {file!r}; make it with pipelines.select")
-                    file, first, digest, taken, last = name, at + begin, hashlib.sha256(), 0, -1
+                    file, first, taken, last = name, at + begin, 0, -1
+                    digests = (hashlib.sha256(), hashlib.sha256())
                 mine, sizes = offsets[begin:end], lengths[begin:end]
                 if mine[0] <= last or (np.diff(mine) <= 0).any() or sizes.min() < 1:
                     raise InputError(f"{path}: the records of {name} are not sorted; make it with pipelines.select")
-                digest.update(np.stack([mine, sizes], axis=1).astype("<i8").tobytes())
+                digests[0].update(np.stack([mine, sizes], axis=1).astype("<i8").tobytes())
+                urls = batch.column(3).slice(begin, end - begin).to_pylist()
+                digests[1].update("".join(f"{url}\n" for url in urls).encode())
                 taken, last = taken + int(sizes.sum()), int(mine[-1])
             at += len(codes)
         if not file:
             raise InputError(f"{path}: nothing is selected")
-        yield _chosen(root, file, first, at, taken, digest)
+        yield _chosen(root, file, first, at, taken, digests)
 
 
 def _open(stream: BinaryIO, path: str) -> pq.ParquetFile:
@@ -102,11 +105,13 @@ def _is_name(name: str) -> bool:
     return not (name.startswith("/") or ":" in name or ".." in name.split("/"))
 
 
-def _chosen(root: str, file: str, first: int, end: int, taken: int, digest: hashlib._Hash) -> Chosen:
+def _chosen(root: str, file: str, first: int, end: int, taken: int, digests: Sequence[hashlib._Hash]) -> Chosen:
     path = storage.join(root, file) if root else file
     if storage.is_local(path) and not os.path.isfile(path):
         raise InputError(f"there is no {path}, of which records are selected; where is the crawl? (select --root)")
-    return Chosen(file, path, first, end - first, taken, digest.hexdigest())
+    size = os.path.getsize(path) if storage.is_local(path) else None
+    identity = hashlib.sha256(repr(([digest.hexdigest() for digest in digests], size)).encode()).hexdigest()
+    return Chosen(file, path, first, end - first, taken, identity)
 
 
 def rows(path: str, first: int, end: int) -> list[Row]:

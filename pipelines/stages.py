@@ -16,6 +16,8 @@ from pipelines import inputs, storage
 from pipelines.progress import Progress
 from pipelines.runner import Execute
 
+LIGHT_DOCUMENTS = 5000  # a stage of fewer is over before a second process has started
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

@@ -13,10 +13,12 @@ import pyarrow as pa
 
 from curation.document import Document
 from curation.errors import ModelError
+from curation.hashing import folded, hash64
 from curation.ledger import Balance
 from curation.token_shard import PROVENANCE, token_dtype, write_shard
 from models.tokenizer import Tokenizer
 from pipelines import storage
+from pipelines.code_identity import code_identity
 from pipelines.inputs import Part
 from pipelines.part_files import StageFiles, count_documents, read_documents
 from pipelines.plan import Stage
@@ -32,8 +34,7 @@ def file_hash(path: str) -> str:
 
 def is_heldout(text: str, fraction: float) -> bool:
     """By the hash of the content, case and white space aside: equal texts are on the same side, always."""
-    digest = hashlib.blake2b(" ".join(text.lower().split()).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") < fraction * float(1 << 64)
+    return hash64(folded(text)) < fraction * float(1 << 64)
 
 
 def run_stage(
@@ -42,9 +43,15 @@ def run_stage(
     """Tokenize a source's kept documents."""
     identity = file_hash(tokenizer)
     encoder = load_tokenizer(tokenizer, identity).encoder
-    key = hashlib.sha256(repr(("tokens 2", encoder, upstream.key, identity, fraction)).encode()).hexdigest()
+    key = stage_key(encoder, upstream.key, identity, fraction)
     work = TokenizePart(run.output, source, upstream.name, tokenizer, identity, encoder, fraction, key)
     return over_parts(run, f"{source}/tokens", key, work, [part.number for part in parts], light)
+
+
+def stage_key(encoder: str, upstream_key: str, identity: str, fraction: float) -> str:
+    """The stage's key. `encoder` names a library, so the code of ours that gives ids is in it too."""
+    state = ("tokens 3", code_identity("models.tokenizer"), encoder, upstream_key, identity, fraction)
+    return hashlib.sha256(repr(state).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

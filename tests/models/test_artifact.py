@@ -4,11 +4,12 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from curation.errors import ModelError
 from models import artifact
-from models.artifact import artifact_identity, open_artifact, read_manifest, write_artifact
+from models.artifact import artifact_identity, check_there, npy, open_artifact, read_manifest, write_artifact
 
 
 def write(directory: Path, files: dict[str, bytes | Path] | None = None) -> Path:
@@ -16,6 +17,12 @@ def write(directory: Path, files: dict[str, bytes | Path] | None = None) -> Path
     return write_artifact(
         directory, files, kind="test", format="bytes", licence="none", origin="here", parameters={"n": 1}
     )
+
+
+def test_an_array_comes_back(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").write_bytes(npy(np.arange(5, dtype=np.uint16)))
+    found = np.load(tmp_path / "a.npy", allow_pickle=False)
+    assert (found.dtype, found.tolist()) == (np.uint16, [0, 1, 2, 3, 4])
 
 
 def test_what_is_written_opens(tmp_path: Path) -> None:
@@ -101,3 +108,15 @@ def test_identity_covers_names_and_contents(tmp_path: Path) -> None:
     assert len(identities) == 3
     manifest = json.loads((tmp_path / "0" / "toy" / "manifest.json").read_text())
     assert list(manifest) == sorted(manifest)
+
+
+def test_all_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
+    write_artifact(tmp_path / "language_id", {"f": b"x"}, kind="k", format="f", licence="l", origin="o")
+    check_there(tmp_path, ["language_id"])
+    with pytest.raises(ModelError, match=r"no model at .*list-bad-en .*models\.make_list --name bad-en --out"):
+        check_there(tmp_path, ["language_id", "list-bad-en"])
+    names = [f"perplexity-{language}" for language in ("de", "en", "fr", "it", "pl")]
+    with pytest.raises(
+        ModelError, match=r"lacks 5 models\. perplexity-de: .*ccnet-lm-de.*; and 2 more: perplexity-it, p"
+    ):
+        check_there(tmp_path, [*names, "language_id", *names])

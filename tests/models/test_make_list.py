@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from curation.errors import ModelError, exit_on_user_error
-from curation.url_lists import DOMAINS, KINDS, URLS, WORDS, key, keys, read
+from curation.hashing import hash64
+from curation.lists import DOMAINS, KINDS, URLS, WORDS, keys, read
 from models.artifact import open_artifact, read_manifest
 from models.make_list import main
 
@@ -32,14 +33,14 @@ def test_equal_entries_give_equal_bytes(tmp_path: Path, pack: object) -> None:
     second = files_of(made(tmp_path, "--domains", tmp_path / "two"))
     assert {**first, "manifest.json": b""} == {**second, "manifest.json": b""}
     found = np.load(tmp_path / "models" / "list-x" / DOMAINS)
-    assert found.tolist() == sorted([key("a.example"), key("b.example")])
+    assert found.tolist() == sorted([hash64("a.example"), hash64("b.example")])
 
 
 def test_keys() -> None:
-    assert key("a.example") == int(np.frombuffer(hashlib.blake2b(b"a.example", digest_size=8).digest(), "<u8")[0])
+    assert hash64("a.example") == int(np.frombuffer(hashlib.blake2b(b"a.example", digest_size=8).digest(), "<u8")[0])
     found = keys(["b", "a", "b"])
     assert found.dtype == np.uint64
-    assert found.tolist() == sorted({key("a"), key("b")})
+    assert found.tolist() == sorted({hash64("a"), hash64("b")})
     assert keys([]).shape == (0,)
 
 

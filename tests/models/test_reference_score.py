@@ -136,6 +136,21 @@ def test_what_cannot_be_judged_has_no_score(models: Path, tmp_path: Path, docume
     assert score([stale])[0].reference_score is None
 
 
+def test_the_sample_of_the_crawl_is_judged_as_documents_are(
+    examples, tmp_path: Path, document: Callable[..., Document]
+) -> None:
+    """One without a language is scored, one in a language that was not learned is not."""
+    pairs, text = pairs_to_examples(*examples), "A text of more than enough words. " * 200
+    site = next(f"{n}.org" for n in range(99) if fold_of(f"{n}.org") == 0)
+    crawl = [Example(text, False, site, language, len(text)) for language in ("", "en", "de", "fr", "fr")]
+    more = {"origin": "", "licence": "", "languages": ["de", "en"]}
+    report = train_reference(pairs, tmp_path, crawl=crawl, **more)
+    assert (report.crawl_documents, report.crawl_unscored) == (5, 2)
+    judge = ReferenceScore().load({"reference": tmp_path / "reference"})
+    scored = judge([document(text, language=language or None) for language in ("", "en", "de", "fr", "fr")])
+    assert [page.reference_score is None for page in scored] == [False, False, False, True, True]
+
+
 def test_a_model_of_the_first_format_is_still_read(
     models: Path, tmp_path: Path, document: Callable[..., Document]
 ) -> None:
@@ -288,14 +303,12 @@ def test_command_line_gives_the_same_bytes_in_another_process(
     assert parameters["auc"] > 0.95
 
 
-@pytest.mark.parametrize(
-    "line", ["{", "[]", '{"url": "u"}', '{"url": 1, "text": "t"}', '{"url": "u", "text": null}', "\n"]
-)
+@pytest.mark.parametrize("line", ["{", "[]", '{"url": "u"}', '{"url": 1, "text": "t"}', '{"url": "u", "text": null}'])
 def test_a_line_that_is_no_example(examples, tmp_path: Path, line: str) -> None:
     good = write_jsonl(tmp_path / "good", examples[0])
     (tmp_path / "bad").write_text(good.read_text().splitlines()[0] + "\n" + line + "\n")
     for positives, negatives in (("good", "bad"), ("bad", "good")):
-        with pytest.raises(InputError, match=r"bad, line 2"):
+        with pytest.raises(InputError, match=r"bad: line 2 is not"):
             main(
                 [
                     "--positives",

@@ -4,6 +4,7 @@ import json
 import math
 import pickle
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -189,6 +190,16 @@ def test_what_is_no_distribution(models: Path, tmp_path: Path) -> None:
     (tmp_path / COUNTS).write_bytes(b"")
     with pytest.raises(ModelError, match="does not hold"):
         TokenDivergence().load({NAME: tmp_path})([document])
+
+
+def test_a_model_that_was_trained_again_is_read_again(models: Path, texts: list[str], tmp_path: Path) -> None:
+    directory = tmp_path / NAME
+    shutil.copytree(models / NAME, directory)
+    document = Document(id="web:f#0", url="", date="", digest="", text=texts[0], language="en")
+    first = TokenDivergence().load({NAME: directory})([document])[0].token_divergence
+    counts = np.load(directory / COUNTS)
+    np.save(directory / COUNTS, counts[::-1])
+    assert TokenDivergence().load({NAME: directory})([document])[0].token_divergence != first
 
 
 def test_the_step(document: MakeDocument) -> None:

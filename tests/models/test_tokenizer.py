@@ -83,12 +83,6 @@ def test_prose_is_compressed(tokenizer: Tokenizer, english: list[str]) -> None:
     assert len(tokenizer.encode(english[0])) < 0.5 * len(english[0].encode())
 
 
-def test_a_batch_is_its_texts(tokenizer: Tokenizer, english: list[str]) -> None:
-    texts = [english[0][:500], "", "▁", english[1][:500]]
-    for ids, text in zip(tokenizer.encode_batch(texts), texts, strict=True):
-        assert ids.tolist() == tokenizer.encode(text).tolist()
-
-
 def test_bytes_that_are_no_text_decode_to_the_replacement_character(tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode("🙂")
     assert tokenizer.decode(ids[:2]).startswith("\ufffd")

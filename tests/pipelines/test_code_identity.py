@@ -42,12 +42,30 @@ def test_an_edit_of_the_module_or_of_what_it_imports(package):
     assert identity("mine_abc.rules") not in (before, changed)
 
 
-def test_the_version_of_a_library(monkeypatch):
-    before = identity("curation.extractors.trafilatura")
+@pytest.mark.parametrize(
+    ("module", "library"),
+    [
+        ("extractors.trafilatura", "trafilatura"),
+        ("extractors.trafilatura", "lxml"),
+        ("extractors.trafilatura", "charset-normalizer"),
+        ("extractors.resiliparse", "Resiliparse"),
+        ("extractors.resiliparse", "lxml"),
+        ("edits.c4_lines", "icu4py"),
+        ("edits.refinedweb_lines", "icu4py"),
+        ("edits.repeated_lines", "icu4py"),
+        ("filters.c4_page", "icu4py"),
+        ("filters.dirty_words", "icu4py"),
+        ("filters.fineweb_quality", "icu4py"),
+        ("filters.gopher_quality", "icu4py"),
+        ("filters.gopher_repetition", "icu4py"),
+    ],
+)
+def test_the_version_of_a_library(monkeypatch, module: str, library: str):
+    before = identity(f"curation.{module}")
     real = code_identity.importlib.metadata.version
-    newer = {"trafilatura": "99.0"}
+    newer = {library: "99.0"}
     monkeypatch.setattr(code_identity.importlib.metadata, "version", lambda name: newer.get(name) or real(name))
-    assert identity("curation.extractors.trafilatura") != before
+    assert identity(f"curation.{module}") != before
     assert identity("curation.filters.length") == identity("curation.filters.length")
 
 

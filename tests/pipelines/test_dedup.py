@@ -353,6 +353,15 @@ def test_a_bucket_is_judged_whatever_the_order_in_which_it_came() -> None:
         assert heard == {2: (2, [5, 6]), -1: (1, []), 0: (2, [])}
 
 
+def test_an_earlier_run_hears_once_of_a_bucket() -> None:
+    sent = ((-1, [6]), (-1, [7, 8]), (-2, []), (3, [7]))
+    payloads = [np.int32(who).tobytes() + claims(hashes).tobytes() for who, hashes in sent]
+    verdicts = sorted(dedup.judge(("0/0", payloads), Rule("smallest")))
+    lost = np.array([7], dtype="<u8").tobytes()
+    counts = [np.uint64(count).tobytes() for count in (0, 3, 1)]
+    assert verdicts == [(-2, counts[0]), (-1, counts[1]), (3, counts[2] + lost)]
+
+
 def test_a_payload_is_its_head_and_16_bytes_a_claim(crawl: Path, tmp_path: Path) -> None:
     go(crawl / "a", tmp_path / "a", LINES, "documents")
     upstream = dedup.StageFiles(str(tmp_path / "a/commoncrawl/documents"))

@@ -289,6 +289,8 @@ def test_a_stage_knows_its_models_and_refuses_others(models: Path) -> None:
 def test_a_score_is_written_before_it_is_read(models: Path) -> None:
     assert stages(EXTRACT, LANGUAGE, CLEAR, models=models)
     assert stages(EXTRACT, LANGUAGE, LINES, CLEAR, models=models)  # scores outlive a deduplication
+    with pytest.raises(RecipeError, match=r"step 2 \(perplexity\): reads language, which no step before it scores"):
+        stages(EXTRACT, {"score": "perplexity"}, models=models)
     where = "recipe mine, [sources.web] step 2 (threshold): reads language_score, which no step before it scores"
     fails(lambda: stages(EXTRACT, CLEAR, LANGUAGE, models=models), where)
     fails(lambda: stages(EXTRACT, {"filter": "gopher_quality"}), "step 2 (gopher_quality): reads language")

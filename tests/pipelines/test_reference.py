@@ -13,6 +13,8 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 import pytest
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import S3Options
 
 from curation.document import Document
 from curation.errors import InputError, ModelError, UserError
@@ -21,7 +23,7 @@ from curation.url import registered_domain
 from models.artifact import open_artifact, read_manifest
 from models.reference_score import ReferenceScore
 from models.train_reference import FOLDS, fold_of
-from pipelines import reference, storage
+from pipelines import inputs, reference, reference_join, storage
 from pipelines.part_files import PartWriter, StageFiles
 from pipelines.reference_join import PAGE, SendHashes, _site_key, match
 from pipelines.reference_sample import (
@@ -38,7 +40,7 @@ from pipelines.reference_sample import (
     limit,
     rates,
 )
-from pipelines.stages import Result, part_name
+from pipelines.stages import Result, Run, part_name
 
 SPELLINGS = [
     "<ref>{url}</ref>",
@@ -271,6 +273,61 @@ def test_parts_and_memory_change_no_byte(folder: Path, tmp_path: Path, size: int
     assert (passes > 1) == (memory == "64KiB")
     for name in ("weights.npy", "settings.json", "report.json", "report.svg"):
         assert (models / "reference" / name).read_bytes() == (folder / "models/reference" / name).read_bytes(), name
+    same, other = (read_manifest(each / "reference")["parameters"] for each in (models, folder / "models"))
+    assert same == other
+    assert same["books"]["crawl"] == "k"  # the stage's key: neither where it lies nor how long it took
+
+
+def test_memory_of_a_dump_is_by_hashes_not_articles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 links an article: no more than 256 hashes and one article's are held before they are sorted."""
+    write_dump(tmp_path / "dump.xml.bz2", [f"https://site{n}.example/" for n in range(1000)])
+    (dump,) = inputs.cut(inputs.find([str(tmp_path / "dump.xml.bz2")]), ALL)
+    monkeypatch.setattr(reference_join, "FLUSH", 256)
+    held, concatenate = [], np.concatenate
+    monkeypatch.setattr(np, "concatenate", lambda arrays: held.append(sum(map(len, arrays[1:]))) or concatenate(arrays))
+    files = StageFiles(str(tmp_path / "citations"))
+    reference_join.ReadDump(files, "k", (dump,))(0)
+    monkeypatch.undo()
+    assert 256 <= max(held) < 256 + 40
+    assert len(np.load(files.file("citations", 0, ".npy"))) == 1001
+
+
+def test_how_a_crawl_is_cut_is_in_the_keys_of_its_stages(folder: Path, tmp_path: Path) -> None:
+    cuts = [write_crawl(tmp_path / str(size), size, [d for d, _ in documents()]) for size in (400, 500)]
+    found = [reference._crawl(str(root)) for root in (folder / "run/commoncrawl/documents", *cuts)]
+    assert [key for _, _, key in found] == ["k"] * 3
+    assert [list(counts.values()) for _, counts, _ in found] == [[400, 400, 400, 303]] * 2 + [[500, 500, 500, 3]]
+    run = Run(str(tmp_path), "", lambda name, build, light=False: None, 1, progress=False)
+    keys = [reference.Search(run, None, *each)._key for each in found]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_the_code_that_reads_texts_is_in_their_key(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crawl, counts, key = reference._crawl(str(folder / "run/commoncrawl/documents"))
+    run = Run(str(tmp_path), "", lambda name, build, light=False: None, 1, progress=False)
+    options = reference.parser().parse_args(["--dump", "d", "--crawl-run", "r", "--out", "o"])
+
+    def key_of() -> str:
+        search = reference.Search(run, options, crawl, counts, key)
+        monkeypatch.setattr(search, "_stage", lambda name, work, light: None)
+        return search.texts(np.zeros(1, dtype=SAMPLED)).key
+
+    before = key_of()
+    assert key_of() == before
+    monkeypatch.setattr(reference, "code_identity", lambda module: f"{module}, edited")
+    assert key_of() != before
+
+
+def test_beam_options_are_known_before_anything_is_opened(tmp_path: Path) -> None:
+    options = ["--dump", "d", "--crawl-run", str(tmp_path), "--out", str(tmp_path), "--s3_region_name=eu-x-1"]
+    try:
+        with pytest.raises(InputError):
+            reference.main(options)
+        assert FileSystems._pipeline_options.view_as(S3Options).s3_region_name == "eu-x-1"
+    finally:
+        storage.configure(())
 
 
 def test_the_same_command_continues(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -362,9 +362,9 @@ def test_an_old_index_without_the_column(local: Path, tmp_path: Path) -> None:
         choose(tmp_path, local, "--language", "deu")
 
 
-def written(folder: Path, rows: list[tuple[str, int, int]], root: str = "") -> str:
+def written(folder: Path, rows: list[tuple[str, int, int]], root: str = "", urls: Sequence[str] = ()) -> str:
     columns = [pa.array([row[i] for row in rows], selection.SCHEMA.field(i).type) for i in range(3)]
-    table = pa.Table.from_arrays([*columns, pa.array([""] * len(rows))], schema=selection.SCHEMA)
+    table = pa.Table.from_arrays([*columns, pa.array(urls or [""] * len(rows))], schema=selection.SCHEMA)
     path = folder / "made.parquet"
     pq.write_table(table.replace_schema_metadata({selection.ROOT: root.encode()}), path, row_group_size=2)
     return str(path)
@@ -384,10 +384,9 @@ def written(folder: Path, rows: list[tuple[str, int, int]], root: str = "") -> s
         [],
     ],
 )
-def test_what_is_no_selection_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[Any]) -> None:
-    monkeypatch.setattr(selection.os.path, "isfile", lambda path: True)
+def test_what_is_no_selection_is_refused(tmp_path: Path, rows: list[Any]) -> None:
     with pytest.raises(InputError):
-        list(selection.files(written(tmp_path, rows)))
+        list(selection.files(written(tmp_path, rows, "https://example.org/crawl")))
     other = tmp_path / "other.parquet"
     pq.write_table(pa.table({"a": [1]}), other)
     with pytest.raises(InputError, match="is not a selection"):
@@ -406,6 +405,30 @@ def test_rows_are_found_across_row_groups(tmp_path: Path) -> None:
     for first in range(11):
         for end in range(first, 12):
             assert [row.offset for row in selection.rows(path, first, end)] == [row[1] for row in rows[first:end]]
+
+
+def test_the_identity_of_a_file_is_of_its_rows_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def identities(rows: list[tuple[str, int, int]], urls: list[str], root: object) -> dict[str, str]:
+        path = written(tmp_path, rows, str(root), urls)
+        return {chosen.file: chosen.identity for chosen in selection.files(path)}
+
+    rows, urls = [("a", n * 10, 5) for n in range(7)] + [("b", 0, 5)], [f"http://{n}.org" for n in range(8)]
+    root = "https://example.org/crawl"
+    first = identities(rows, urls, root)
+    for changed in ([("a", 10 * n + n % 2, 5) for n in range(7)], [("a", n * 10, 4) for n in range(7)]):
+        other = identities([*changed, rows[-1]], urls, root)
+        assert (other["a"] == first["a"], other["b"] == first["b"]) == (False, True)
+    other = identities(rows, [*urls[:5], "http://x.org", *urls[6:]], root)
+    assert (other["a"] == first["a"], other["b"] == first["b"]) == (False, True)
+    monkeypatch.setattr(selection, "ROWS", 3)  # rows before a file, and what is held at a time, are nothing to it
+    assert identities(rows, urls, root) == first
+    assert identities(rows[1:], urls[1:], root)["b"] == first["b"]
+    for name in "ab":
+        (tmp_path / name).write_bytes(b"0123456789")
+    here = identities(rows, urls, tmp_path)
+    (tmp_path / "b").write_bytes(b"01234")
+    cut = identities(rows, urls, tmp_path)
+    assert (cut["a"] == here["a"], cut["b"] == here["b"]) == (True, False)
 
 
 def test_a_long_record_is_not_fetched(tmp_path: Path) -> None:

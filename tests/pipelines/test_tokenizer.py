@@ -7,18 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from curation import recipe as recipes
 from curation.document import Document
+from curation.errors import CommandLine
 from curation.ledger import Balance
 from curation.mixture import Mixture
 from curation.recipe import HeldoutSpec, Recipe, TokenizerSpec
 from models.tokenizer import Tokenizer
-from pipelines import storage, tokenizer
+from models.train_tokenizer import train_tokenizer
+from pipelines import code_identity, dataset, storage, tokenizer
 from pipelines.inputs import Part
 from pipelines.part_files import PartWriter, StageFiles
 from pipelines.runner import beam_flags, executor
-from pipelines.stages import Run, part_name
+from pipelines.stages import Result, Run, part_name
 from pipelines.tokenizer import budgets, ensure_tokenizer, sample
-from pipelines.tokens import is_heldout
+from pipelines.tokens import is_heldout, stage_key
 
 WORDS = {"books": "river stone winter garden letter", "code": "return import lambda yield assert", "web": "click here"}
 
@@ -43,7 +46,9 @@ def kept(tmp_path: Path) -> Callable[..., tuple[Run, list[tuple[Part, str, str]]
 
     def write(size: int = 130, workers: int = 1) -> tuple[Run, list[tuple[Part, str, str]]]:
         output = str(tmp_path / str(next(turns)))
-        run = Run(output, "", executor(beam_flags(["--runner=DirectRunner"], workers)), 1 << 30, progress=False)
+        run = Run(
+            output, "", executor(beam_flags(["--runner=DirectRunner"], workers, CommandLine())), 1 << 30, progress=False
+        )
         rows: list[tuple[Part, str, str]] = []
         for source, texts in SOURCES.items():
             for start in range(0, len(texts), size):
@@ -185,3 +190,36 @@ def test_budgets() -> None:
     }
     weights = Mixture(weights={"books": 1.0, "code": 1.0}, tokens=10**9)
     assert budgets(recipe(weights, sample_bytes=10**6), text) == {"books": 2500, "code": 2500}
+
+
+def test_the_code_that_gives_ids_is_part_of_the_key_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    def key() -> str:
+        code_identity.code_identity.cache_clear()
+        return stage_key("library 1.0", "upstream", "tokenizer", 0.01)
+
+    source, first = code_identity._source, key()
+    assert key() == first
+    monkeypatch.setattr(code_identity, "_source", lambda m: source(m) + "#" * (m == "curation.filters.length"))
+    assert key() == first
+    monkeypatch.setattr(code_identity, "_source", lambda m: source(m) + "#" * m.endswith("tiktoken_ranks"))
+    assert key() != first
+    monkeypatch.undo()
+    assert key() == first
+
+
+def test_the_manifest_of_a_dataset_names_what_it_was_compared_with(tmp_path: Path) -> None:
+    train_tokenizer([document.text for document in SOURCES["books"]], tmp_path / "t.model", 300)
+    run = Run(str(tmp_path / "run"), "", lambda name, build, light=False: None, 1, progress=False)
+    mixed = Result("mix", "k", 1, {}, notes={"shards": [], "heldout": [], "sources": []})
+    plain = Result("books/lines", "k", 1, {}, notes={"passes": 1})
+    against = Result("web/lines", "k", 1, {}, notes={"passes": 1, "against": {"key of an earlier stage": 7}})
+
+    def manifest(*results: Result) -> dict[str, object]:
+        path = str(tmp_path / "t.model")
+        return dataset.write_manifest(run, recipes.load("tiny"), Tokenizer.load(path), path, mixed, results)
+
+    assert "against" not in manifest(plain)
+    found = manifest(plain, against)
+    assert found["against"] == {"web/lines": {"key of an earlier stage": 7}}
+    assert storage.read_json(str(tmp_path / "run/shards/manifest.json")) == found
+    assert found["dataset_id"] == manifest(plain)["dataset_id"]

@@ -22,7 +22,7 @@ MISTAKES = {
     "no such size": (["--memory", "much"], "--memory"),
     "no workers": (["--workers", "0"], "--workers"),
     "no such stage": (["--until", "document"], "the stages are documents, lines"),
-    "missing models": (["--models", "/nowhere"], "no model at /nowhere"),
+    "missing models": (["--models", "/nowhere"], "/nowhere lacks 3 models"),
     "missing tokenizer": (["--tokenizer", "/nowhere.model"], "/nowhere.model"),
     "tokenizer is a folder": (["--tokenizer", "/tmp"], "no tokenizer file /tmp"),
     "tokenizer is something else": (["--tokenizer", __file__], "test_bad_input.py"),

@@ -93,6 +93,7 @@ def test_ranges_and_workers_change_no_byte(made, wet, dump, tmp_path, monkeypatc
         stage = tmp_path / name / "commoncrawl" / "documents"
         found, parameters = find(made, dump, stage, tmp_path / name / "reference", "--workers", workers)
         assert found
-        results.append((len(list((stage / "kept").iterdir())), found, parameters["files"]))
+        assert parameters["books"]["crawl"]
+        results.append((len(list((stage / "kept").iterdir())), found, parameters))
     assert results[0][0] > results[1][0]
     assert results[0][1:] == results[1][1:]
