@@ -13,7 +13,7 @@ from curation.document import Document
 from curation.errors import LedgerError
 from pipelines import storage
 from pipelines.inputs import Part
-from pipelines.part_files import StageFiles, count_documents, read_documents
+from pipelines.part_files import StageFiles, count_documents, read_documents, write_array
 from pipelines.plan import BoundStep, Stage
 from pipelines.stages import EachPart, Run, ledger_rows, part_name
 
@@ -78,8 +78,6 @@ class ClaimPart:
         claims = collector.claims()
         # First of all the row says that the claims are nobody's: it must never speak for others than are there.
         storage.write_json(files.ledger(number), {**row, "claims_of": None})
-        with storage.scratch(files.claims(number)) as folder:
-            np.save(folder / "claims.npy", claims, allow_pickle=False)
-            storage.publish(folder / "claims.npy", files.claims(number))
+        write_array(files.claims(number), claims)
         made = {"claims": len(claims), "claims_of": json.loads(self.stage.claims_of)}
         storage.write_json(files.ledger(number), {**row, **made})

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import apache_beam as beam
@@ -21,17 +20,13 @@ import numpy as np
 from curation.dedup.verdict import CLAIM, Rule, rule_of
 from curation.errors import LedgerError
 from curation.ledger import Balance
-from curation.mixture import shard_of
 from pipelines import storage
+from pipelines.hash_passes import MIN_BUCKETS, payloads, plan, receipts, verdict
 from pipelines.inputs import Part
-from pipelines.part_files import StageFiles, read_array
+from pipelines.part_files import StageFiles, read_array, write_array
 from pipelines.plan import Stage
 from pipelines.progress import Progress
 from pipelines.stages import Result, Run, complete, finished, frozen_parts, ledger_rows, part_name, take_over
-
-SHUFFLE_BYTES_PER_CLAIM = 100  # resident, measured with the local runner (LOG.md); a claim itself is 16
-BUCKET_BYTES = 8 << 20
-MIN_BUCKETS = 8
 
 
 def run_stage(run: Run, stage: Stage, parts: Sequence[Part], upstream_key: str) -> Result:
@@ -45,7 +40,7 @@ def run_stage(run: Run, stage: Stage, parts: Sequence[Part], upstream_key: str) 
     claims = {part.number: int(rows[part_name(part.number)]["claims"]) for part in parts}
     # What takes part, under its number in the shuffle: our parts, and -1, -2… for the earlier runs.
     earlier = {-1 - i: other.claims for i, other in enumerate(stage.earlier)}
-    passes, buckets = _plan(run, directory, sum(claims.values()) + sum(earlier.values()))
+    passes, buckets = plan(run, directory, sum(claims.values()) + sum(earlier.values()), CLAIM.itemsize)
     total = Balance("claims", incoming=sum(claims.values()))
     received: dict[int, int] = dict.fromkeys([*claims, *earlier], 0)
     with Progress(run, directory, total=len(received) * passes):
@@ -71,18 +66,6 @@ def _name(number: int, turn: int) -> str:
     """The name of a verdict's ledger row."""
     who = part_name(number) if number >= 0 else f"earlier-{-1 - number}"
     return f"{who}.{turn:04d}"
-
-
-def _plan(run: Run, directory: str, claims: int) -> tuple[int, int]:
-    """Passes, and buckets a pass. Decided once a stage, so that a continued run goes on with the same slices."""
-    path = storage.join(run.output, directory, "plan.json")
-    if storage.exists(path):
-        plan = storage.read_json(path)
-        return plan["passes"], plan["buckets"]
-    passes = max(1, -(-claims * SHUFFLE_BYTES_PER_CLAIM // run.memory))
-    buckets = max(MIN_BUCKETS, -(-claims * CLAIM.itemsize // (passes * BUCKET_BYTES)))
-    storage.write_json(path, {"passes": passes, "buckets": buckets})
-    return passes, buckets
 
 
 def _pass(
@@ -131,8 +114,7 @@ def build(
 class SendClaims:
     """A part's claims of this pass, one packed payload a bucket: whose they are (int32), then CLAIM rows.
 
-    Whose: the number of a part of ours, or -1, -2… for all parts of an earlier run. The first bucket gets a payload
-    even when it is empty, so that every part hears back.
+    Whose: the number of a part of ours, or -1, -2… for all parts of an earlier run.
     """
 
     output: str
@@ -153,13 +135,9 @@ class SendClaims:
             if self.file_group:
                 part = frozen_parts(self.output)[number]
                 group = self.file_group(part.file_number, count_files(self.output, part.source))
-        slices = shard_of(claims["hash"], self.passes * self.buckets)
-        first = self.turn * self.buckets
-        bounds = np.searchsorted(slices, np.arange(first, first + self.buckets + 1))
         head = np.int32(who).tobytes()
-        for bucket, (start, end) in enumerate(pairwise(bounds)):
-            if end > start or bucket == 0:
-                yield f"{group}/{bucket}", head + claims[start:end].tobytes()
+        for bucket, payload in payloads(head, claims, claims["hash"], self.turn, self.passes, self.buckets):
+            yield f"{group}/{bucket}", payload
 
 
 @lru_cache(maxsize=4)
@@ -173,9 +151,9 @@ def judge(keyed: tuple[str, Iterable[bytes]], rule: Rule) -> Iterable[tuple[int,
 
     A part of ours gets one payload. An earlier run gets one for all its parts, without hashes.
     """
-    payloads = list(keyed[1])
-    packed = [np.frombuffer(payload, CLAIM, offset=4) for payload in payloads]
-    senders = [int(np.frombuffer(payload, "<i4", count=1)[0]) for payload in payloads]
+    sent = list(keyed[1])
+    packed = [np.frombuffer(payload, CLAIM, offset=4) for payload in sent]
+    senders = [int(np.frombuffer(payload, "<i4", count=1)[0]) for payload in sent]
     rows = np.concatenate(packed)
     lost = rule.losing(rows["hash"], np.repeat(senders, [len(p) for p in packed]), rows["weight"])
     heard: Counter[int] = Counter()  # claims of earlier runs
@@ -185,9 +163,9 @@ def judge(keyed: tuple[str, Iterable[bytes]], rule: Rule) -> Iterable[tuple[int,
         if who < 0:
             heard[who] += len(mine)
         else:
-            yield who, np.uint64(len(mine)).tobytes() + mine["hash"][lost[start:end]].tobytes()
+            yield who, verdict(len(mine), mine["hash"][lost[start:end]])
     for who, count in sorted(heard.items()):
-        yield who, np.uint64(count).tobytes()
+        yield who, verdict(count, np.empty(0, dtype="<u8"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,15 +177,11 @@ class WriteLost:
     turn: int
 
     def __call__(self, keyed: tuple[int, Iterable[bytes]]) -> int:
-        number, payloads = keyed[0], list(keyed[1])
-        received = sum(int.from_bytes(payload[:8], "little") for payload in payloads)
+        number = keyed[0]
+        received, lost = receipts(keyed[1])
         row: dict[str, Any] = {"key": self.key, "received": received}
         if number >= 0:
-            lost = np.sort(np.concatenate([np.frombuffer(payload, "<u8", offset=8) for payload in payloads]))
-            path = self.files.file("lost", number, f".{self.turn:04d}.npy")
-            with storage.scratch(path) as folder:
-                np.save(folder / "lost.npy", lost, allow_pickle=False)
-                storage.publish(folder / "lost.npy", path)
+            write_array(self.files.file("lost", number, f".{self.turn:04d}.npy"), lost)
             row |= {"part": part_name(number), "lost": len(lost)}
         storage.write_json(storage.join(self.files.root, "ledger", f"{_name(number, self.turn)}.json"), row)
         return number

@@ -97,6 +97,13 @@ def read_array(path: str) -> np.ndarray:
     return array
 
 
+def write_array(path: str, array: np.ndarray) -> None:
+    """Write an array and publish it whole."""
+    with storage.scratch(path) as folder:
+        np.save(folder / "array.npy", array, allow_pickle=False)
+        storage.publish(folder / "array.npy", path)
+
+
 class PartWriter(AbstractContextManager["PartWriter"]):
     """Streams a part to temporary files and publishes them together. Leaving without `commit` leaves nothing."""
 

@@ -28,7 +28,7 @@ from models.reference_report import describe
 from models.train_reference import Example, train_reference
 from pipelines import inputs, runner, storage
 from pipelines.code_identity import code_identity
-from pipelines.part_files import ROWS, StageFiles, read_array
+from pipelines.part_files import ROWS, StageFiles, read_array, write_array
 from pipelines.reference_join import ReadDump, ReadPages, join
 from pipelines.reference_sample import (
     ALL,
@@ -241,9 +241,7 @@ class Search:
         code = code_identity("pipelines.reference_sample")
         key = _hash(RULES, code, hashlib.sha256(rows.tobytes()).hexdigest(), self._key, self._arguments.characters)
         path = storage.join(self._run.output, f"chosen-{key[:16]}.npy")
-        with storage.scratch(path) as folder:
-            np.save(folder / "rows.npy", rows, allow_pickle=False)
-            storage.publish(folder / "rows.npy", path)
+        write_array(path, rows)
         work = ReadTexts(self._files("texts"), key, self._crawl, path, self._arguments.characters)
         self._stage("texts", work, self._light)
         return work

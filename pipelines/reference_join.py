@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +26,15 @@ from curation.document import Document, Page, document_key
 from curation.errors import DataError, LedgerError
 from curation.hashing import hash64, splitmix64
 from curation.ledger import Balance
-from curation.mixture import shard_of
 from curation.sources.citations import links, page_keys
 from curation.sources.wikipedia import count_pages, read_dump
 from curation.url import host, registered_domain
 from models.language_id import LanguageId
 from pipelines import runner, storage
 from pipelines.curate import loaded
-from pipelines.dedup import BUCKET_BYTES, MIN_BUCKETS
+from pipelines.hash_passes import MIN_BUCKETS, payloads, plan, receipts, verdict
 from pipelines.inputs import Part
-from pipelines.part_files import ROWS, StageFiles, count_documents, read_array
+from pipelines.part_files import ROWS, StageFiles, count_documents, read_array, write_array
 from pipelines.progress import Progress
 from pipelines.stages import Result, Run, complete, finished, ledger_rows, part_name, take_over
 
@@ -53,7 +51,6 @@ PAGE = np.dtype(
 )
 EXCLUDED = ("", "no_address", "too_short", "other_language")
 FLUSH = 1 << 20  # hashes of a dump that are held before they are sorted
-SHUFFLE_BYTES_PER_HASH = 100  # resident, as for a deduplication's claims of 16 bytes
 _DUMP = 0xFFFFFFFF  # stands for a part's number where a payload comes from a dump
 
 
@@ -147,30 +144,27 @@ def join(run: Run, key: str, dumps: int, parts: Sequence[int], sizes: tuple[int,
     if done := finished(run, "join", key):
         return done
     take_over(run, "join", key)
-    plan_path = storage.join(run.output, "join", "plan.json")
-    if not storage.exists(plan_path):
-        passes = max(1, -(-sum(sizes) * SHUFFLE_BYTES_PER_HASH // run.memory))
-        buckets = max(MIN_BUCKETS, -(-sum(sizes) * 8 // (passes * BUCKET_BYTES)))
-        storage.write_json(plan_path, {"passes": passes, "buckets": buckets})
-    plan = storage.read_json(plan_path)
+    passes, buckets = plan(run, "join", sum(sizes), 8)
     total = Balance("hashes", incoming=sizes[1])
-    with Progress(run, "join", total=len(parts) * plan["passes"]):
-        for turn in range(plan["passes"]):
+    with Progress(run, "join", total=len(parts) * passes):
+        for turn in range(passes):
             names = [f"{part_name(number)}.{turn:04d}" for number in parts]
             rows = ledger_rows(run, "join", names, key)
             if len(rows) < len(names):
-                light = plan["passes"] * plan["buckets"] <= MIN_BUCKETS
-                run.execute(f"join-{turn}", _pass(run, key, dumps, parts, turn, plan), light)
+                light = passes * buckets <= MIN_BUCKETS
+                run.execute(f"join-{turn}", _pass(run, key, dumps, parts, turn, passes, buckets), light)
                 rows = ledger_rows(run, "join", names, key)
             if absent := [name for name in names if name not in rows]:
                 raise LedgerError(f"join: no verdict came back for {len(absent)} parts, {absent[0]} for one")
             total.kept += sum(row["cited"] for row in rows.values())
             total.skipped["not_cited"] += sum(row["received"] - row["cited"] for row in rows.values())
-    return complete(run, "join", Result("join", key, len(parts), {"hashes": total}, notes=plan))
+    return complete(
+        run, "join", Result("join", key, len(parts), {"hashes": total}, notes={"passes": passes, "buckets": buckets})
+    )
 
 
-def _pass(run: Run, key: str, dumps: int, parts: Sequence[int], turn: int, plan: dict[str, int]) -> runner.Build:
-    return lambda pipeline: build(pipeline, run, key, dumps, parts, turn, **plan)
+def _pass(run: Run, key: str, dumps: int, parts: Sequence[int], turn: int, passes: int, buckets: int) -> runner.Build:
+    return lambda pipeline: build(pipeline, run, key, dumps, parts, turn, passes, buckets)
 
 
 def build(
@@ -199,10 +193,7 @@ def build(
 
 @dataclass(frozen=True, slots=True)
 class SendHashes:
-    """The distinct hashes of a dump or a part in this pass, one packed payload a bucket: number (uint32), then uint64.
-
-    The first bucket gets a payload even when it is empty, so that every part hears back.
-    """
+    """The distinct hashes of a dump or a part in this pass, one payload a bucket: number (uint32), then uint64."""
 
     files: StageFiles
     kind: str
@@ -214,13 +205,8 @@ class SendHashes:
         hashes = read_array(self.files.file(self.kind, number, ".npy"))
         if self.kind == "pages":
             hashes = np.unique(hashes["hash"][hashes["excluded"] == 0])
-        slices = shard_of(hashes, self.passes * self.buckets)
-        first = self.turn * self.buckets
-        bounds = np.searchsorted(slices, np.arange(first, first + self.buckets + 1))
         head = np.uint32(number if self.kind == "pages" else _DUMP).tobytes()
-        for bucket, (start, end) in enumerate(pairwise(bounds.tolist())):
-            if end > start or bucket == 0:
-                yield bucket, head + hashes[start:end].tobytes()
+        return payloads(head, hashes, hashes, self.turn, self.passes, self.buckets)
 
 
 def match(keyed: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, bytes]]:
@@ -234,7 +220,7 @@ def match(keyed: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, bytes]]:
             mine.append((number, hashes))
     known = np.unique(np.concatenate(cited))
     for number, hashes in mine:
-        yield number, np.uint64(len(hashes)).tobytes() + hashes[np.isin(hashes, known)].tobytes()
+        yield number, verdict(len(hashes), hashes[np.isin(hashes, known)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,10 +232,9 @@ class WriteCited:
     turn: int
 
     def __call__(self, keyed: tuple[int, Iterable[bytes]]) -> int:
-        number, payloads = keyed[0], list(keyed[1])
-        received = sum(int.from_bytes(payload[:8], "little") for payload in payloads)
-        cited = np.sort(np.concatenate([np.frombuffer(payload, "<u8", offset=8) for payload in payloads]))
-        _save(self.files.file("cited", number, f".{self.turn:04d}.npy"), cited)
+        number = keyed[0]
+        received, cited = receipts(keyed[1])
+        write_array(self.files.file("cited", number, f".{self.turn:04d}.npy"), cited)
         row = {"key": self.key, "part": part_name(number), "received": received, "cited": len(cited)}
         storage.write_json(self.files.file("ledger", number, f".{self.turn:04d}.json"), row)
         return number
@@ -261,16 +246,10 @@ def commit(
     kind = Path(files.root).name
     for balance in balances:
         balance.check(f"{kind}/{part_name(number)}")
-    _save(files.file(kind, number, ".npy"), array)
+    write_array(files.file(kind, number, ".npy"), array)
     storage.write_json(files.ledger(number), ledger_row(key, number, balances, notes))
 
 
 def ledger_row(key: str, number: int, balances: Sequence[Balance], notes: dict[str, int]) -> dict[str, Any]:
     accounts = [balance.to_json() for balance in balances]
     return {"key": key, "part": part_name(number), "balances": accounts, "notes": dict(notes)}
-
-
-def _save(path: str, array: np.ndarray) -> None:
-    with storage.scratch(path) as folder:
-        np.save(folder / "array.npy", array, allow_pickle=False)
-        storage.publish(folder / "array.npy", path)

@@ -18,7 +18,7 @@ from curation.dedup.url import Url
 from curation.dedup.verdict import CLAIM, Rule, rule_of, seconds
 from curation.document import Document
 from curation.errors import InputError, LedgerError, UserError
-from pipelines import dedup, inputs, run, storage
+from pipelines import dedup, hash_passes, inputs, run, storage
 from pipelines.export import documents
 
 # Words apart, dates and addresses of pages: some are copies in another file, some nearly so, some share a line.
@@ -156,7 +156,7 @@ def test_against_an_earlier_run_is_as_if_both_were_one(
         assert theirs == claims_in(earlier, before)
         assert found["balances"][0]["in"] == claims_in(output, before)
         if options:
-            counted = (theirs + found["balances"][0]["in"]) * dedup.SHUFFLE_BYTES_PER_CLAIM
+            counted = (theirs + found["balances"][0]["in"]) * hash_passes.SHUFFLE_BYTES_PER_HASH
             assert found["notes"]["passes"] == -(-counted // (16 << 10)) > 1
 
 
