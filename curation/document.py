@@ -35,6 +35,7 @@ class Page:
     body: bytes
     title: str = ""  # dumps know it; pages do not
     robots: str = ""  # what the HTTP header X-Robots-Tag said; several headers are joined by ", "
+    licence: str = ""  # a licence's address or SPDX identifier, where the dump says which; pages say it in their HTML
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class Document:
     quality_score: float | None = None  # a fastText classifier's (DCLM)
     token_divergence: float | None = None  # from the token distribution of a corpus (Llama 3)
     robots: str | None = None  # directives of header and <meta>, sorted: "noai, noindex"; "" when there are none
-    licence: str | None = None  # the address of the licence that the page links as its own; "" when there is none
+    licence: str | None = None  # the address (or SPDX identifier) of the licence that it is given under; "" for none
 
     @property
     def source(self) -> str:

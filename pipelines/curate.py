@@ -21,7 +21,7 @@ from pipelines.claims import Collector
 from pipelines.inputs import Part
 from pipelines.isolation import Isolated
 from pipelines.part_files import PartWriter, StageFiles, count_documents, read_array, read_documents
-from pipelines.plan import BoundStep, Stage, artifacts_of, verified
+from pipelines.plan import BoundStep, Stage, artifacts_of, reader_of, verified
 from pipelines.read import Reading
 from pipelines.stages import Result, Run, frozen_parts, over_parts, part_name
 
@@ -52,7 +52,7 @@ class ProcessPart:
             if stage.kind == "documents":
                 account = Account(Balance("records"), writer)
                 entry, steps = stage.steps[0], stage.steps[1:]
-                with Reading(part, account) as reading:
+                with Reading(part, account, reader_of(entry)) as reading:
                     documents = extract(reading.pages(), entry.label, isolated(entry.step), account)
                     collected = self._steps(documents, steps, account)
                 others, notes = reading.balances(), {"span": reading.span}

@@ -8,7 +8,9 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
@@ -18,11 +20,17 @@ from apache_beam.io.filesystems import FileSystems
 from curation.errors import InputError
 from curation.recipe import SOURCE_NAME
 from curation.records import HEAD_BYTES, splittable
+from curation.sources.given import Given
 from pipelines import remote, selection, storage
 
 RANGE_SIZE = 128 << 20
 _MANY = 100  # requests take seconds then
-DUMP_SUFFIXES = (".xml.bz2", ".xml")
+# How a file is read, which its source's extractor decides (`Kinds`): as an archive of the web, which may be cut into
+# byte ranges; as a whole; or, if it is a folder, by ranges of its entries. SELECTION stands in for archives.
+ARCHIVE, WHOLE, FOLDER, SELECTION = "archive", "whole", "folder", "selection"
+Kinds = Mapping[str, str]  # by source: WHOLE, FOLDER (files too), or else ARCHIVE
+ARCHIVES: Kinds = MappingProxyType({})
+_DUMP_SUFFIXES = (".xml.bz2", ".xml")
 
 
 class InputFile(NamedTuple):
@@ -31,10 +39,12 @@ class InputFile(NamedTuple):
     file: str  # what it is called in document ids
     size: int
     identity: str  # sha256 of a local file; size and entity tag of a remote one; of a selected file, as in `selection`
-    # Of a file of which a selection names records, `size` counts these, and they are rows of the selection:
+    # Of a file of which a selection names records, `size` counts these, and they are rows of the selection; of a
+    # folder it counts the entries:
     selection: str = ""
     first_row: int = 0
-    stored: int = 0  # bytes of the selected records
+    stored: int = 0  # bytes of the selected records, or of all files in the folder
+    kind: str = ARCHIVE
 
 
 class Part(NamedTuple):
@@ -51,34 +61,37 @@ class Part(NamedTuple):
     end: int
     selection: str = ""  # with one, size, start and end count the file's rows in it
     first_row: int = 0
-
-    @property
-    def is_dump(self) -> bool:
-        """Whether this is a Wikipedia dump rather than an archive."""
-        return self.file.endswith(DUMP_SUFFIXES)
+    kind: str = ARCHIVE  # of a FOLDER, size, start and end count the sorted entries
 
     def open(self) -> BinaryIO:
         """The whole file, which must still be the one that was listed."""
         listed = remote.RemoteStat(self.size, self.identity.partition(" ")[2]) if storage.is_http(self.path) else None
         return storage.open_input(self.path, listed)
 
+    def given(self) -> Given:
+        """The part as its source's reader takes it."""
+        if self.kind != FOLDER:
+            return Given(self.source, self.file, self.open)
+        entries = tuple(sorted(os.listdir(self.path))[self.start : self.end])
+        return Given(self.source, self.file, self.open, Path(self.path), entries)
 
-def find(declared: Iterable[str]) -> list[InputFile]:
+
+def find(declared: Iterable[str], kinds: Kinds = ARCHIVES) -> list[InputFile]:
     """Files behind `[SOURCE=]PATTERN` arguments, sorted by (source, name). InputError for one that matches nothing.
 
-    A pattern that ends in `.parquet` is a selection and stands for the files that it names records of.
+    A `.parquet` file of a source of archives is a selection and stands for the files that it names records of.
     """
     named: list[tuple[str, str, str]] = []
     found: list[InputFile] = []
     for argument in declared:
         source, pattern = _split(argument)
-        for path, name in expand(pattern):
-            if name.endswith(selection.SUFFIX):
+        for path, name in expand(pattern, kinds.get(source) == FOLDER):
+            if name.endswith(selection.SUFFIX) and kinds.get(source, ARCHIVE) == ARCHIVE:
                 found += _selected(source, path)
             else:
                 named.append((source or _source_of(name), path, name))
     files: dict[tuple[str, str], InputFile] = {}
-    for file in [*found, *_describe_all(named)]:
+    for file in [*found, *_describe_all(named, kinds)]:
         other = files.setdefault((file.source, file.file), file)
         if other.path != file.path:
             raise InputError(
@@ -96,22 +109,25 @@ def _selected(source: str, path: str) -> Iterator[InputFile]:
     for chosen in selection.files(path):
         file = _name(chosen.file, "")
         source_of = source or _source_of(file)
-        mine = (path, chosen.first_row, chosen.bytes)
+        mine = (path, chosen.first_row, chosen.bytes, SELECTION)
         yield InputFile(source_of, chosen.path, file, chosen.rows, chosen.identity, *mine)
 
 
-def _describe_all(named: Sequence[tuple[str, str, str]]) -> Iterator[InputFile]:
+def _describe_all(named: Sequence[tuple[str, str, str]], kinds: Kinds) -> Iterator[InputFile]:
     """Those behind URLs several at a time: a crawl has tens of thousands of files."""
     remotes = list(dict.fromkeys(path for _, path, _ in named if storage.is_http(path)))
     if len(remotes) > _MANY:
         print(f"asking for the sizes of {len(remotes):,} files", file=sys.stderr, flush=True)
     stats = dict(zip(remotes, remote.stat_all(remotes), strict=True))
     for source, path, name in named:
+        kind = WHOLE if kinds.get(source, ARCHIVE) == FOLDER else kinds.get(source, ARCHIVE)
         if path in stats:
             size, tag = stats[path]
-            yield InputFile(source, path, name, size, f"{size} {tag}")
+            yield InputFile(source, path, name, size, f"{size} {tag}", kind=kind)
+        elif storage.is_local(path) and os.path.isdir(path):
+            yield _describe_folder(source, path, name)
         else:
-            yield _describe(source, path, name)
+            yield _describe(source, path, name)._replace(kind=kind)
 
 
 def _split(argument: str) -> tuple[str, str]:
@@ -121,20 +137,26 @@ def _split(argument: str) -> tuple[str, str]:
 
 
 def _source_of(name: str) -> str:
-    return "wikipedia" if name.endswith(DUMP_SUFFIXES) else "commoncrawl"
+    return "wikipedia" if name.endswith(_DUMP_SUFFIXES) else "commoncrawl"
 
 
-def expand(pattern: str) -> list[tuple[str, str]]:
-    """(path, name in ids) of each file that matches. Names start at `crawl-data/`, else below the pattern's folder."""
+def expand(pattern: str, folders: bool = False) -> list[tuple[str, str]]:
+    """(path, name in ids) of each file that matches. Names start at `crawl-data/`, else below the pattern's folder.
+
+    A folder is itself an input where `folders` says so, unless the pattern has a `**`; else it is the files below it.
+    """
     if storage.is_http(pattern):
         return [(pattern, _name(pattern, os.path.dirname(pattern)))]
     if not storage.is_local(pattern):
         storage.check(pattern)
         matches = [m.path for m in FileSystems.match([pattern])[0].metadata_list]
+    elif os.path.isdir(pattern) and folders:
+        return [(os.path.abspath(pattern), os.path.basename(os.path.abspath(pattern)))]
     elif os.path.isdir(pattern):
         matches = [p for p in glob.glob(os.path.join(glob.escape(pattern), "**"), recursive=True) if os.path.isfile(p)]
     else:
-        matches = [p for p in glob.glob(pattern, recursive=True) if os.path.isfile(p)]
+        wanted = os.path.exists if folders and "**" not in pattern else os.path.isfile
+        matches = [p for p in glob.glob(pattern, recursive=True) if wanted(p)]
     if not matches:
         raise InputError(f"no input file matches {pattern}")
     root = pattern if storage.is_local(pattern) and os.path.isdir(pattern) else os.path.dirname(pattern)
@@ -166,16 +188,35 @@ def _describe(source: str, path: str, name: str) -> InputFile:
     return InputFile(source, path, name, os.path.getsize(path), digest)
 
 
+def _describe_folder(source: str, path: str, name: str) -> InputFile:
+    """A folder by what is in it: paths, and the SHA-256 of every file."""
+    digest, stored = hashlib.sha256(), 0
+    for root, folders, names in os.walk(path):
+        folders.sort()
+        for each in sorted(names):
+            file = os.path.join(root, each)
+            content = "link" if os.path.islink(file) else "none"
+            if os.path.isfile(file) and not os.path.islink(file):
+                stored += os.path.getsize(file)
+                content = _describe(source, file, each).identity
+            digest.update(os.fsencode(f"{os.path.relpath(file, path)}\0{content}\n"))
+    if not (entries := len(os.listdir(path))):
+        raise InputError(f"{path} is an empty folder")
+    return InputFile(source, path, name, entries, digest.hexdigest(), stored=stored, kind=FOLDER)
+
+
 def cut(files: Sequence[InputFile], range_size: int) -> list[Part]:
-    """Parts in the order of (source, file, offset). Only files with a member (gzip, zstd, lz4) per record are cut."""
+    """Parts in the order of (source, file, offset). Folders are cut between entries, selections between rows, and of
+    files those archives that have a member (gzip, zstd, lz4) per record.
+    """
     parts: list[Part] = []
     position: dict[str, int] = {}
     for file in files:
         file_number = position[file.source] = position.get(file.source, -1) + 1
         step = file.size
-        if file.selection:
-            step = -(-file.size // -(-file.stored // range_size))  # as many rows as have range_size bytes on average
-        elif file.size > range_size:
+        if file.stored:
+            step = -(-file.size // -(-file.stored // range_size))  # as many as have range_size bytes on average
+        elif file.kind == ARCHIVE and file.size > range_size:
             with storage.open_input(file.path) as stream:
                 if splittable(stream.read(HEAD_BYTES)):
                     step = range_size
@@ -184,7 +225,7 @@ def cut(files: Sequence[InputFile], range_size: int) -> list[Part]:
             parts.append(
                 Part(
                     len(parts), file.source, file.path, file.file, file_number, file.size, file.identity,
-                    start, end, file.selection, file.first_row,
+                    start, end, file.selection, file.first_row, file.kind,
                 )
             )  # fmt: skip
     return parts
@@ -204,7 +245,9 @@ def freeze(output: str, files: Sequence[InputFile], range_size: int) -> list[Par
         _write(path, parts)
         return parts
     frozen = load(output)
-    if {(p.source, p.file, p.identity) for p in frozen} != {(f.source, f.file, f.identity) for f in files}:
+    if {(p.source, p.file, p.identity, p.kind) for p in frozen} != {
+        (f.source, f.file, f.identity, f.kind) for f in files
+    }:
         raise InputError(
             f"{output} was begun with other input files; continue with the same ones or choose a new --output"
         )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from curation.errors import ModelError, RecipeError
 from curation.recipe import Recipe, StepSpec, section, suggest
 from models.artifact import artifact_identity, check_there, open_artifact
+from pipelines import inputs
 from pipelines.code_identity import code_identity
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _SHAPES = {
 }
 # Version of what the stages do around the steps. Raise it when the same recipe would give other bytes.
 RULES = 1
-READERS = ("curation.records", "curation.sources.wikipedia")
+ARCHIVE_READER = "curation.records"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,21 @@ def _has_shape(cls: type, kind: str) -> bool:
     return any(set(shape) <= set(dir(cls)) for shape in shapes)
 
 
+def reader_of(extract: BoundStep) -> str:
+    """The module that reads an extractor's inputs (curation/sources/given.py); "" for archives of the web."""
+    return str(getattr(extract.step, "reader", ""))
+
+
+def input_kinds(recipe: Recipe) -> inputs.Kinds:
+    """How the inputs of each source are taken, as its extractor has it."""
+    kinds = {}
+    for source, specs in recipe.sources.items():
+        if reader := reader_of(resolve(specs[0], f"recipe {recipe.name}, [sources.{source}] step 1")):
+            folders = getattr(importlib.import_module(reader), "FOLDERS", False)
+            kinds[source] = inputs.FOLDER if folders else inputs.WHOLE
+    return kinds
+
+
 def available(kind: str) -> list[str]:
     return [module.name for module in iter_modules(importlib.import_module(PACKAGES[kind]).__path__)]
 
@@ -111,16 +127,16 @@ def available(kind: str) -> list[str]:
 def compile_source(
     recipe: Recipe,
     source: str,
-    inputs: str,
+    files: str,
     models: Path,
     until: str | None = None,
     earlier: FindEarlier = lambda stage, claims_of: (),
 ) -> list[Stage]:
     """The stages of one source, in order, the last one being `until`; none if it has no such stage.
 
-    `inputs` is the identity of its files; `models` holds the artifacts; `earlier` finds the claims of earlier runs for
-    a deduplication, given its identity. Raises RecipeError, and ModelError for an
-    artifact that one of these stages needs.
+    `files` is the identity of its input files; `models` holds the artifacts; `earlier` finds the claims of earlier
+    runs for a deduplication, given its identity. Raises RecipeError, and ModelError for an artifact that one of these
+    stages needs.
     """
     if source not in recipe.sources:
         raise RecipeError(f"recipe {recipe.name} has no [sources.{source}]; it has {', '.join(recipe.sources)}")
@@ -135,7 +151,7 @@ def compile_source(
         return []
     last = names.index(until) + 1 if until else None
     check_there(models, (name for stage in drafts[:last] for name in _artifacts(stage)))
-    history: list[Any] = [RULES, [code_identity(module) for module in READERS], source, inputs]
+    history: list[Any] = [RULES, code_identity(reader_of(bound[0]) or ARCHIVE_READER), source, files]
     stages = []
     for stage in drafts[:last]:
         decides = [stage.applies] if stage.kind == "claims" and stage.applies else stage.steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -12,10 +13,10 @@ from curation.document import Page, document_id
 from curation.errors import DataError, LedgerError
 from curation.ledger import Balance
 from curation.records import Record, Skip, clean_url, read_indexed, read_range
-from curation.sources import wikipedia
+from curation.sources.given import Merged, Reader
 from pipelines import selection
 from pipelines.apply_steps import Account
-from pipelines.inputs import Part
+from pipelines.inputs import ARCHIVE, SELECTION, Part
 from pipelines.selection import LONGEST
 
 STEP = "read"
@@ -25,16 +26,18 @@ class Reading(AbstractContextManager["Reading"]):
     """The pages of one part. Skipped and failed records go to the account; pages are yielded.
 
     An archive is proven complete by its bytes: the records' spans must follow each other without gap or overlap, here
-    within the part and in `check_tiling` across the parts of a file. A dump is proven complete by a second reader
-    that only counts; the selected records of a file by the rows that name them.
+    within the part and in `check_tiling` across the parts of a file. What `reader`, a module's name, reads (dumps,
+    tables, folders) is proven complete by the reader's other function, which only counts; the selected records of a
+    file by the rows that name them.
     """
 
-    def __init__(self, part: Part, account: Account) -> None:
+    def __init__(self, part: Part, account: Account, reader: str = "") -> None:
         self._part = part
         self._account = account
+        self._reader = reader
         self._bytes = Balance("bytes")
         self.span: tuple[int, int] | None = None
-        self._stream: BinaryIO | None = None if part.selection else part.open()
+        self._stream: BinaryIO | None = part.open() if part.kind == ARCHIVE else None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -43,15 +46,15 @@ class Reading(AbstractContextManager["Reading"]):
             self._stream.close()
 
     def pages(self) -> Iterator[Page]:
-        if self._part.selection:
+        if self._part.kind == SELECTION:
             return self._selected()
-        return self._dump() if self._part.is_dump else self._archive()
+        return self._archive() if self._part.kind == ARCHIVE else self._whole()
 
     def balances(self) -> list[Balance]:
         """Further accounts of the part; bytes for an archive."""
-        if self.span is None:
+        if self.span is None or self._part.kind not in (ARCHIVE, SELECTION):
             return []
-        if not self._part.selection:
+        if self._part.kind == ARCHIVE:
             self._bytes.incoming = self.span[1] - self.span[0]
         return [self._bytes]
 
@@ -112,26 +115,30 @@ class Reading(AbstractContextManager["Reading"]):
                     value = DataError("other_record", f"the index says {row.url}, the record {value.url}"[:200])
                 yield from self._enter(replace(record, value=value))
 
-    def _dump(self) -> Iterator[Page]:
-        part = self._part
-        with part.open() as again:
-            self._account.balance.incoming = wikipedia.count_pages(again)
-        for locator, value in wikipedia.read_dump(self._opened(), part.source, part.file):
+    def _whole(self) -> Iterator[Page]:
+        part, books = self._part, self._account
+        reader: Reader = importlib.import_module(self._reader)  # type: ignore[assignment]
+        given = part.given()
+        self.span = (part.start, part.end)
+        books.balance.incoming = reader.count(given)
+        for locator, value in reader.read(given):
             if isinstance(value, DataError):
-                self._account.fail(document_id(part.source, part.file, locator), "", STEP, value)
+                self._fail(locator, value)
             elif isinstance(value, Skip):
-                self._account.skip(value.type)
+                books.skip(value.type)
+            elif isinstance(value, Merged):
+                books.balance.merged += 1
             else:
                 yield value
 
 
 def check_tiling(parts: list[Part], spans: dict[int, tuple[int, int] | None]) -> None:
-    """The parts of each archive must cover every byte of it once, or every row of its selection. Raises LedgerError."""
+    """The parts of each file must cover every byte of it once, or every row of its selection, or every entry of the
+    folder that it is. Raises LedgerError.
+    """
     position: dict[tuple[str, str], int] = {}
     sizes: dict[tuple[str, str], int] = {}
     for part in parts:
-        if part.is_dump:
-            continue
         file = (part.source, part.file)
         sizes[file] = part.size
         at = position.setdefault(file, 0)

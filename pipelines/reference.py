@@ -105,7 +105,9 @@ def execute(arguments: Any, run_pipeline: runner.Execute, run_elsewhere: bool = 
         arguments.memory,
         not arguments.quiet,
     )
-    dumps = inputs.cut(inputs.find(f"wikipedia={pattern}" for pattern in arguments.dump), ALL)
+    dumps = inputs.cut(
+        inputs.find((f"wikipedia={pattern}" for pattern in arguments.dump), {"wikipedia": inputs.WHOLE}), ALL
+    )
     local = [path for path in (run.output, crawl.root, *(dump.path for dump in dumps)) if storage.is_local(path)]
     if run_elsewhere and local:
         raise UserError(f"{local[0]} is on this machine, and other machines would have to read or write it")

@@ -25,7 +25,7 @@ from curation.token_shard import token_dtype
 from pipelines import claims, crawl, curate, dataset, dedup, earlier, inputs, report, runner, storage, tokens
 from pipelines.inputs import Part
 from pipelines.mix import Source, run_mix
-from pipelines.plan import Stage, check_models, compile_source, recipe_hash
+from pipelines.plan import Stage, check_models, compile_source, input_kinds, recipe_hash
 from pipelines.read import check_tiling
 from pipelines.rehearse import rehearse
 from pipelines.runner import parse_size
@@ -100,7 +100,7 @@ def execute(
     recipe_hash(recipe)  # resolves every step of every source, so that a mistake in any is told now
     models = Path(arguments.models).absolute()
     run = Run(arguments.output, str(models), run_pipeline, arguments.memory, not arguments.quiet)
-    files = inputs.find(_declared(arguments))
+    files = inputs.find(_declared(arguments), input_kinds(recipe))
     sources = sorted({file.source for file in files})
     _check_places(arguments, files, rehearsing, run_elsewhere)
     recipe.mixture.check_sources(sources)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from curation.document import Document, Drop, Page
 from curation.errors import DataError
@@ -20,6 +21,8 @@ class Wikitext:
 
     Raises DataError(`bad_utf8`).
     """
+
+    reader: ClassVar[str] = "curation.sources.wikipedia"
 
     min_characters: int = 1
 

@@ -7,7 +7,6 @@ itself, and every `<page>` gives exactly one record, which `count_pages` checks 
 from __future__ import annotations
 
 import base64
-import bz2
 import codecs
 import re
 import urllib.parse
@@ -20,9 +19,10 @@ from typing import BinaryIO
 from curation.document import Page, document_id
 from curation.errors import DataError, InputError
 from curation.records import Skip
+from curation.sources.given import Given
 from curation.sources.wikitext import is_disambiguation, plain_text
+from curation.unpacked import unpacked
 
-_CHUNK = 1 << 18
 MAX_PAGE_BYTES = 64 << 20  # MediaWiki stores no more than 2 MiB of wikitext in a page; beyond this the XML is broken
 
 _TAG = re.compile(rb"<page[\s>]|</page>|</mediawiki>")
@@ -79,6 +79,16 @@ def articles(path: Path) -> Iterator[tuple[str, str]]:
                 yield page.title, text
     if not found:
         raise InputError(f"{path}: no articles; give a pages-articles dump (.xml.bz2)")
+
+
+def read(given: Given) -> Iterator[tuple[str, Page | Skip | DataError]]:
+    with given.open() as stream:
+        yield from read_dump(stream, given.source, given.file)
+
+
+def count(given: Given) -> int:
+    with given.open() as stream:
+        return count_pages(stream)
 
 
 def read_dump(stream: BinaryIO, source: str, file: str) -> Iterator[tuple[str, Page | Skip | DataError]]:
@@ -191,7 +201,7 @@ def _segments(stream: BinaryIO) -> Iterator[bytes | DataError]:
 
 def _decoded(stream: BinaryIO) -> Iterator[bytes]:
     """The XML in UTF-8, decompressed when it is bz2. Raises DataError where it breaks off."""
-    chunks = _decompressed(stream)
+    chunks = unpacked(stream)
     first = b""
     while len(first) < len(codecs.BOM_UTF16) and (more := next(chunks, b"")):
         first += more
@@ -207,32 +217,6 @@ def _decoded(stream: BinaryIO) -> Iterator[bytes]:
         decoder.decode(b"", final=True)
     except UnicodeError:
         raise DataError("bad_encoding", "the dump is not the UTF-16 that it begins as") from None
-
-
-def _decompressed(stream: BinaryIO) -> Iterator[bytes]:
-    data = b""
-    while len(data) < 3 and (more := stream.read(_CHUNK)):
-        data += more
-    if data[:3] != b"BZh":
-        while data:
-            yield data
-            data = stream.read(_CHUNK)
-        return
-    while True:  # one bz2 stream each; a multistream dump has one for every hundred pages
-        decompressor = bz2.BZ2Decompressor()
-        while not decompressor.eof:
-            if decompressor.needs_input and not data and not (data := stream.read(_CHUNK)):
-                raise DataError("truncated", "the bz2 stream has no end")
-            try:
-                out = decompressor.decompress(data, _CHUNK)
-            except OSError:
-                raise DataError("damaged_bz2", "the bz2 stream does not decompress") from None
-            data = b""
-            if out:
-                yield out
-        data = decompressor.unused_data or stream.read(_CHUNK)
-        if not data:
-            return
 
 
 def _page(segment: bytes) -> DumpPage:

@@ -76,3 +76,49 @@ def test_only_a_member_per_record_is_cut(tmp_path):
     assert [(p.start, p.end) for p in by_file["zero.warc.gz"]] == [(0, 0)]
     assert [p.number for p in parts] == list(range(len(parts)))
     assert {p.file: p.file_number for p in parts} == {"members.warc.gz": 0, "plain.warc": 1, "zero.warc.gz": 2}
+
+
+KINDS = {"books": inputs.FOLDER, "c4": inputs.WHOLE}
+
+
+def described(path: Path) -> list[tuple[str, int, str]]:
+    return [(file.file, file.size, file.kind) for file in inputs.find([f"books={path}"], KINDS)]
+
+
+def test_a_folder_is_one_input_where_the_reader_takes_folders(tmp_path):
+    for name in ("shelf/a.txt", "shelf/b.txt", "shelf/c/d.txt", "other/e.txt", "f.txt"):
+        write(tmp_path / name)
+    assert described(tmp_path / "shelf") == [("shelf", 3, "folder")]
+    assert described(tmp_path / "*") == [("f.txt", 1, "whole"), ("other", 1, "folder"), ("shelf", 3, "folder")]
+    assert [name for name, _, _ in described(tmp_path / "**/*.txt")] == [
+        "f.txt", "other/e.txt", "shelf/a.txt", "shelf/b.txt", "shelf/c/d.txt",
+    ]  # fmt: skip
+    found = inputs.find([f"c4={tmp_path / 'shelf'}"], KINDS)
+    assert [(file.file, file.kind) for file in found] == [(name, "whole") for name in ("a.txt", "b.txt", "c/d.txt")]
+
+
+def test_a_folder_is_cut_between_its_entries_and_its_identity_is_its_content(tmp_path):
+    for number in range(10):
+        write(tmp_path / f"shelf/{number}/a.txt", b"x" * 100)
+    files = inputs.find([f"books={tmp_path / 'shelf'}"], KINDS)
+    parts = inputs.cut(files, 300)
+    assert [(part.start, part.end) for part in parts] == [(0, 3), (3, 6), (6, 9), (9, 10)]
+    assert [part.given().entries for part in parts] == [("0", "1", "2"), ("3", "4", "5"), ("6", "7", "8"), ("9",)]
+    write(tmp_path / "shelf/7/a.txt", b"y" * 100)
+    assert inputs.find([f"books={tmp_path / 'shelf'}"], KINDS)[0].identity != files[0].identity
+    write(tmp_path / "shelf/7/a.txt", b"x" * 100)
+    assert inputs.find([f"books={tmp_path / 'shelf'}"], KINDS) == files
+    assert inputs.freeze(str(tmp_path / "run"), files, 300) == inputs.freeze(str(tmp_path / "run"), files, 10**9)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    (tmp_path / "shelf").mkdir()
+    with pytest.raises(InputError, match="empty folder"):
+        described(tmp_path / "shelf")
+
+
+def test_a_parquet_file_is_a_selection_of_archives_only(tmp_path):
+    write(tmp_path / "rows.parquet")
+    assert [file.kind for file in inputs.find([f"c4={tmp_path}/rows.parquet"], KINDS)] == ["whole"]
+    with pytest.raises(InputError):
+        inputs.find([f"{tmp_path}/rows.parquet"], KINDS)

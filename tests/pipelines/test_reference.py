@@ -281,7 +281,7 @@ def test_parts_and_memory_change_no_byte(folder: Path, tmp_path: Path, size: int
 def test_memory_of_a_dump_is_by_hashes_not_articles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """20 links an article: no more than 256 hashes and one article's are held before they are sorted."""
     write_dump(tmp_path / "dump.xml.bz2", [f"https://site{n}.example/" for n in range(1000)])
-    (dump,) = inputs.cut(inputs.find([str(tmp_path / "dump.xml.bz2")]), ALL)
+    (dump,) = inputs.cut(inputs.find([str(tmp_path / "dump.xml.bz2")], {"wikipedia": inputs.WHOLE}), ALL)
     monkeypatch.setattr(reference_join, "FLUSH", 256)
     held, concatenate = [], np.concatenate
     monkeypatch.setattr(np, "concatenate", lambda arrays: held.append(sum(map(len, arrays[1:]))) or concatenate(arrays))

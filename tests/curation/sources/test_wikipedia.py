@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from curation import unpacked
 from curation.document import Page
 from curation.errors import DataError, InputError
 from curation.records import Skip
@@ -148,13 +149,13 @@ def test_every_cut_and_every_flip_balances() -> None:
 
 def test_tags_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     for chunk in (1, 7, 64):
-        monkeypatch.setattr(wikipedia, "_CHUNK", chunk)
+        monkeypatch.setattr(unpacked, "_PIECE", chunk)
         assert kinds(bz2.compress(XML)) == WHOLE
         assert kinds(XML[:-14]) == [*WHOLE, "truncated"]
 
 
 def test_a_page_without_end_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wikipedia, "_CHUNK", 512)
+    monkeypatch.setattr(unpacked, "_PIECE", 512)
     monkeypatch.setattr(wikipedia, "MAX_PAGE_BYTES", 2000)
     large = HEAD + PAGES[0] + page(9, "Groß", "x" * 5000) + PAGES[5] + "</mediawiki>"
     assert kinds(large.encode()) == [WHOLE[0], "page_too_large", WHOLE[5]]
