@@ -87,9 +87,9 @@ def _of_stream(stream: BinaryIO, wanted: Wanted, limits: Limits) -> Iterator[Mem
     head = stream.read(len(_SEVEN_ZIP))
     stream.seek(0)
     if head == _SEVEN_ZIP:
-        from curation import seven_zip  # only those who read 7z need py7zr
+        from curation.seven_zip import members as of_seven_zip  # only those who read 7z need py7zr
 
-        yield from seven_zip.members(stream, wanted or (lambda name: False), limits)
+        yield from of_seven_zip(stream, wanted or (lambda name: False), limits)
     elif head.startswith(_ZIP):
         yield from _of_zip(stream, wanted, limits)
     else:

@@ -13,7 +13,6 @@ HTML_TYPES = ("text/html", "application/xhtml+xml")
 TEXT_TYPES = ("text/plain",)
 
 _LINE_END = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
-_TRAILING = re.compile(r"[^\S\n]+(?=\n)")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 
 
@@ -46,7 +45,7 @@ def finish(page: Page, text: str, *, agents: Iterable[str] = ()) -> Document | D
     `robots` is what the response's header says, to all or to one of `agents`; None where there was no response.
     """
     text = unicodedata.normalize("NFC", _LINE_END.sub("\n", text))
-    text = _TRAILING.sub("", text).strip("\n").rstrip()
+    text = "\n".join(line.rstrip() for line in text.split("\n")).strip("\n")
     if not text.strip():
         return Drop("no_text", 0, 1)
     robots = directives(page.robots, agents=agents) if page.status else None
