@@ -25,9 +25,11 @@ def funnel(results: Sequence[Result]) -> str:
 
 
 def _gone(balance: Balance, width: int, number: int) -> list[str]:
+    by_name = (("dropped", balance.dropped), ("failed", balance.failed), ("skipped", balance.skipped))
+    merged = {"into others": balance.merged}
     return [
         f"    {verb:<8}{rule}".ljust(width - number) + f"{count:>{number},}"
-        for verb, counts in (("dropped", balance.dropped), ("failed", balance.failed), ("skipped", balance.skipped))
+        for verb, counts in (*by_name, ("merged", merged))
         for rule, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         if count
     ]
