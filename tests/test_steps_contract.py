@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import importlib
 import os
 import pickle
@@ -21,6 +22,8 @@ import pytest
 from curation.document import Document, Drop, Page
 from curation.errors import DataError
 from curation.recipe import StepSpec
+from curation.sources import arxiv, stackexchange
+from models.make_evals import make_evals
 from models.make_list import make_list
 from pipelines.plan import PACKAGES, available, resolve
 
@@ -89,7 +92,12 @@ def document(text: str) -> Document:
 def pages(text: str) -> Iterator[Page]:
     """The text as each kind of page that an extractor may meet."""
     as_html = f"<html><head><title>t</title></head><body><article><p>{text}</p></article></body></html>"
-    for body, type in ((text, "text/plain"), (text, "text/html"), (as_html, "text/html"), (text, "text/x-wiki")):
+    paper = arxiv.pack([("a.tex", f"\\documentclass{{a}}\\begin{{document}}\\section{{A}}\n{text}".encode())])
+    post = {"id": 1, "score": 0, "licence": "", "body": text, "title": "", "accepted": 0, "date": ""}
+    thread = json.dumps({"site": "s.com", "question": post, "answers": []}).encode()
+    bodies = [(text.encode(), type) for type in ("text/plain", "text/html", "text/x-wiki")]
+    others = [(as_html.encode(), "text/html"), (paper, arxiv.CONTENT_TYPE), (thread, stackexchange.CONTENT_TYPE)]
+    for body, type in (*bodies, *others):
         yield Page(
             id="web:f#0",
             url="https://example.org/",
@@ -98,7 +106,7 @@ def pages(text: str) -> Iterator[Page]:
             status=200,
             content_type=type,
             charset="utf-8",
-            body=body.encode(),
+            body=body,
         )
 
 
@@ -119,15 +127,23 @@ def folder() -> Any:
 
 @functools.cache
 def called(step: Any) -> Any:
-    """What is called for a filter or an edit: itself, or what it loads, with a list of two entries as each artifact."""
+    """What is called for a filter or an edit: itself, or what it loads, with a list of two entries as each artifact.
+
+    Evaluation sets are one example: the last sentence of PROSE.
+    """
     if callable(step):
         return step
     path = Path(folder().name)
     (path / "words").write_text("deal\nchance to be\n", encoding="utf-8")
+    (path / "evals").mkdir(exist_ok=True)
+    (path / "evals" / "prose.txt").write_text(PROSE.rpartition("\n")[2], encoding="utf-8")
     artifacts = {}
     for name in step.artifacts():
-        make_list(name.removeprefix("list-"), path, words={"words": [path / "words"]}, licence="ours")
         artifacts[name] = path / name
+        if name.startswith("evals-"):
+            make_evals(name.removeprefix("evals-"), path / "evals", path)
+            continue
+        make_list(name.removeprefix("list-"), path, words={"words": [path / "words"]}, licence="ours")
     return step.load(artifacts)
 
 
