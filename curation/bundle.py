@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -253,7 +254,8 @@ def _tar_entries(tape: _Tape, header: tarfile.TarInfo | None) -> Iterator[_Entry
             tape.skip(end - tape.position)
             block = tape.read(BLOCK)
             if len(block) == BLOCK and not block.strip(b"\0"):
-                return  # the end mark
+                tape.skip(sys.maxsize)  # behind the end mark: padding, and the checksum of the compression
+                return
             header = _header(block)
             if header is None:
                 yield _Entry("", 0, DataError("damaged_tar" if len(block) == BLOCK else "truncated", "no header"))

@@ -176,6 +176,12 @@ def test_a_flipped_byte_never_crashes_and_the_count_holds(packing, at, flip, as_
     read(of(bytes(data)))
 
 
+def test_the_checksum_behind_a_tar_is_looked_at():
+    data = bytearray(gzip.compress(tar(FILES)))
+    data[-6] ^= 1
+    assert read(of(bytes(data)))[-1] == ("", "damaged_gzip")
+
+
 def test_archives_that_are_none():
     assert read(of(b"PK\x03\x04" + b"no" * 50)) == [("", "damaged_zip")]
     assert read(of(b"\x1f\x8b\x08" + b"no" * 50)) == [("", "damaged_gzip")]
