@@ -46,6 +46,11 @@ def _find(run: str, stage: Stage, wanted: dict[str, Any]) -> Earlier | None:
     if not numbers:
         return None
     where = f"--against {run}: {stage.source}/{stage.upstream}"
+    if wanted["step"].endswith(":Overlap"):
+        raise UserError(
+            f"--against {run}: {stage.source}/{stage.name} compares texts, and takes of an earlier run no more than "
+            "hashes; give both inputs to one run"
+        )
     for option in ("group_files", "file_groups"):
         if wanted["options"].get(option):
             raise UserError(

@@ -109,9 +109,14 @@ def permutations(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def minhash(hashes: np.ndarray, count: int) -> np.ndarray:
     """The signature: for each affine map, the smallest image of the hashes. uint64 [count], or empty for no hashes."""
+    return smallest_images(hashes, *permutations(count))
+
+
+def smallest_images(hashes: np.ndarray, multipliers: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """The part of a signature that these maps make: uint64 [maps], or empty for no hashes."""
     if not len(hashes):
         return EMPTY
-    multipliers, offsets = permutations(count)
+    count = len(multipliers)
     signature = np.full(count, np.iinfo(np.uint64).max, dtype=np.uint64)
     images = np.empty((MAPS_AT_ONCE, min(len(hashes), HASHES_AT_ONCE)), dtype=np.uint64)
     for start in range(0, len(hashes), HASHES_AT_ONCE):

@@ -10,7 +10,7 @@ import pytest
 from curation.dedup.exact import Exact, hash_text
 from curation.document import Document, Drop
 from curation.errors import RecipeError
-from pipelines.tokens import is_heldout
+from curation.heldout import is_heldout
 
 Deduplicate = Callable[..., list[Any]]
 
