@@ -6,8 +6,9 @@ Nothing here depends on parts, workers or arrival: a document's place is a hash 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from curation.errors import RecipeError
 from curation.hashing import splitmix64
 
 WARN_EPOCHS = 4.0  # repetition beyond this is worth little (Muennighoff et al. 2023)
+TOLERANCE = 0.001  # of the mixture, that a source's share may be off by; or one document, if that is more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,59 @@ class Mixture:
             source: self.tokens * self.weights.get(source, 0.0) / whole / count if count else 0.0
             for source, count in available.items()
         }
+
+
+def one_more(short: Mapping[str, tuple[int, int]]) -> set[str]:
+    """Sources whose fractional pass gets one document more than fits.
+
+    `short` has, by source, how many tokens its longest fitting prefix falls short of its budget, and how many the next
+    document has (0: there is none). If every source stopped where it fits, the largest would gain what all the others
+    lack. So the tokens that are missing in all are given out again, to the source that lacks most of a document first,
+    as seats are by largest remainders, as long as that brings the whole nearer to its budget.
+    """
+    missing = sum(lacks for lacks, _ in short.values())
+    chosen = set()
+    for source, (_, size) in sorted(
+        ((source, pair) for source, pair in short.items() if pair[1]),
+        key=lambda item: (-item[1][0] / item[1][1], item[0]),
+    ):
+        if abs(missing - size) < abs(missing):
+            chosen.add(source)
+            missing -= size
+    return chosen
+
+
+def warnings(sources: Sequence[Mapping[str, Any]], absent: Mapping[str, float]) -> list[str]:
+    """What the user should know of a mixture, a line each.
+
+    `sources` are those of a dataset's manifest; `absent` has the epochs asked of sources that the run has no input of.
+    """
+    lines = [
+        f"{source} has no input in this run, so the {epochs:g} epochs asked of it are not in the shards"
+        for source, epochs in sorted(absent.items())
+        if epochs
+    ]
+    total = sum(source["mixed_tokens"] for source in sources)
+    for source in sources:
+        name, asked, mixed = source["name"], source["tokens_asked"], source["mixed_tokens"]
+        if not source["tokens"]:
+            lines.append(f"{name} has no training tokens, so nothing of it is in the shards")
+        elif not source["epochs_asked"]:
+            lines.append(f"the mixture asks for nothing of {name}, so none of it is in the shards")
+        elif not mixed:
+            lines.append(
+                f"nothing of {name} is in the shards: {asked:,} tokens were asked, and its documents are larger"
+            )
+        elif abs(source["share"] - source["share_asked"]) > max(
+            TOLERANCE, source["tokens"] / source["documents"] / total
+        ):
+            lines.append(
+                f"{name} is {source['share']:.2%} of the mixture where {source['share_asked']:.2%} was asked: "
+                f"its documents, or another source's, are too large for so few tokens"
+            )
+        if source["epochs"] > WARN_EPOCHS:
+            lines.append(f"{name} is repeated {source['epochs']:.1f} times; beyond {WARN_EPOCHS:.0f} little is gained")
+    return lines
 
 
 def keys64(document_keys: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 FORMAT = 1
 SOURCE_NAME = "[a-z][a-z0-9_-]*"
 KINDS = ("extract", "filter", "edit", "score", "dedup")
-RESERVED = ("shards", "tokenizer")  # folders of a run that are not a source's
+RESERVED = ("shards", "tokenizer", "heldout", "reports")  # folders of a run that are not a source's
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,13 @@ class TokenizerSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldoutSpec:
-    """Share of documents, by hash of their normalised content, that is kept out of training."""
+    """Share of documents, by hash of their normalised content, that is kept out of training.
+
+    With `near`, documents for training that nearly duplicate a held-out one, of any source, are dropped.
+    """
 
     fraction: float = 0.001
+    near: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,8 +31,11 @@ from curation.document import NUMERIC_FIELDS, SCORE_FIELDS
 from curation.errors import InputError
 
 FORMAT = 1
+FORMAT_TAKEN_DOWN = 2  # of a dataset that documents were taken down from: older readers do not know how to skip them
 SUFFIXES = (".bin", ".idx", ".src", ".nbytes", ".prov.parquet")
 MANIFEST = "manifest.json"
+JOURNAL = "takedown.json"  # there only while a take-down is going on, or after one was cut off
+TAKEN_DOWN = 0xFFFF  # the source id of a document that was taken down: [BOS] EOS … EOS, to be masked from the loss
 
 # Megatron-LM, core/datasets/indexed_dataset.py: magic, version, and the codes of its DType enumeration.
 _MAGIC = b"MMIDIDX\x00\x00"
@@ -124,7 +127,7 @@ def write_shard(
         "tokens": int(lengths.sum(dtype=np.int64)),
         "bytes": int(np.asarray(nbytes).sum(dtype=np.int64)),
         "sha256": {suffix: hashlib.sha256(content).hexdigest() for suffix, content in contents.items()},
-        "content": _content_hash(
+        "content": content_hash(
             {suffix: hashlib.sha256(content).digest() for suffix, content in contents.items()},
             provenance["id"].to_pylist(),
         ),
@@ -138,13 +141,15 @@ def _packed(values: np.ndarray, dtype: Any) -> bytes:
     return packed.tobytes()
 
 
-def _content_hash(digests: dict[str, bytes], ids: Sequence[str]) -> str:
+def content_hash(digests: dict[str, bytes], ids: Iterable[str]) -> str:
     """Identity of a shard: tokens, lengths, sources and document ids, but not how Parquet happened to encode them.
 
     `digests` holds the SHA-256 of each file, by suffix.
     """
-    of_ids = hashlib.sha256("\n".join(ids).encode()).digest()
-    return hashlib.sha256(digests[".bin"] + digests[".idx"] + digests[".src"] + of_ids).hexdigest()
+    of_ids = hashlib.sha256()
+    for number, id in enumerate(ids):
+        of_ids.update((f"\n{id}" if number else id).encode())
+    return hashlib.sha256(digests[".bin"] + digests[".idx"] + digests[".src"] + of_ids.digest()).hexdigest()
 
 
 def dataset_id(entries: Sequence[dict[str, Any]], tokenizer_sha256: str) -> str:
@@ -185,6 +190,11 @@ class Shard:
     def sources(self) -> np.ndarray:
         return np.fromfile(self.file(".src"), dtype="<u2")
 
+    @property
+    def taken_down(self) -> np.ndarray:
+        """Which documents were taken down: bool [documents]."""
+        return np.asarray(self.sources == TAKEN_DOWN)
+
     @cached_property
     def nbytes(self) -> np.ndarray:
         return np.fromfile(self.file(".nbytes"), dtype="<u4")
@@ -205,10 +215,17 @@ class Dataset:
     manifest: dict[str, Any]
 
     @classmethod
-    def open(cls, directory: str | os.PathLike[str]) -> Dataset:
-        """Open and check cheaply: the manifest, and that every file has the size it should. Raises InputError."""
+    def open(cls, directory: str | os.PathLike[str], whole: bool = True) -> Dataset:
+        """Open and check cheaply: the manifest, and if `whole`, that every file is there and has the size it should.
+
+        Raises InputError.
+        """
         root = Path(directory)
         path = root / MANIFEST
+        if (root / JOURNAL).exists():
+            raise InputError(
+                f"{root} is half taken down: `python -m pipelines.shards takedown {root}` ends what was cut off"
+            )
         if not path.is_file():
             raise InputError(
                 f"{root} holds no {MANIFEST}: not a dataset, or the pipeline that writes it has not finished"
@@ -216,9 +233,11 @@ class Dataset:
         try:
             manifest = json.loads(path.read_text())
             dataset = cls(root, manifest)
-            if manifest["format"] != FORMAT:
-                raise InputError(f"{path} has format {manifest['format']}; this version reads {FORMAT}")
-            for entry in manifest["shards"] + manifest["heldout"]:
+            if manifest["format"] not in (FORMAT, FORMAT_TAKEN_DOWN):
+                raise InputError(
+                    f"{path} has format {manifest['format']}; this version reads {FORMAT} and {FORMAT_TAKEN_DOWN}"
+                )
+            for entry in manifest["shards"] + manifest["heldout"] if whole else ():
                 dataset._check_size(entry)
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is damaged: {error!r}") from None
@@ -246,6 +265,16 @@ class Dataset:
         return str(self.manifest["dataset_id"])
 
     @property
+    def ancestors(self) -> tuple[str, ...]:
+        """Ids of the datasets that this one was made from by take-downs, the first one first."""
+        return tuple(self.manifest.get("ancestors", ()))
+
+    @property
+    def root(self) -> str:
+        """Id of the dataset as it was mixed, before any take-down. What orders the documents is keyed by it."""
+        return (*self.ancestors, self.id)[0]
+
+    @property
     def sources(self) -> list[str]:
         """Source names, indexed by the ids in .src files."""
         return [source["name"] for source in self.manifest["sources"]]
@@ -256,25 +285,3 @@ class Dataset:
     def heldout(self) -> list[Shard]:
         """One shard per source, named `heldout/SOURCE`."""
         return [Shard(self.directory / entry["name"], self.manifest["dtype"]) for entry in self.manifest["heldout"]]
-
-
-def verify(directory: str | os.PathLike[str]) -> Dataset:
-    """Open a dataset and re-hash every byte of it. Raises InputError that names the first file that differs."""
-    dataset = Dataset.open(directory)
-    entries = dataset.manifest["shards"] + dataset.manifest["heldout"]
-    for entry in entries:
-        found = {}
-        for suffix in SUFFIXES:
-            path = dataset.directory / (entry["name"] + suffix)
-            with path.open("rb") as stream:
-                found[suffix] = hashlib.file_digest(stream, "sha256").digest()
-            if found[suffix].hex() != entry["sha256"].get(suffix):
-                raise InputError(f"{path} is not the file that the manifest describes: its sha256 differs")
-        ids = Shard(dataset.directory / entry["name"], dataset.manifest["dtype"]).provenance()["id"].to_pylist()
-        if entry["content"] != _content_hash(found, ids):
-            raise InputError(
-                f"{dataset.directory / MANIFEST} was edited: {entry['name']} does not have the content it says"
-            )
-    if dataset_id(entries, dataset.manifest["tokenizer"]["sha256"]) != dataset.id:
-        raise InputError(f"{dataset.directory / MANIFEST} was edited: its dataset id is not the hash of its shards")
-    return dataset

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curation.dedup import overlap
+from curation.dedup.overlap import Overlap
 from curation.dedup.verdict import Rule, rule_of, seconds
 from curation.document import Document
 from curation.errors import LedgerError
-from pipelines import storage
+from pipelines import storage, tombstones
 from pipelines.inputs import Part
 from pipelines.part_files import StageFiles, count_documents, read_documents, write_array
 from pipelines.plan import BoundStep, Stage
@@ -23,10 +25,11 @@ class Collector:
 
     def __init__(self, dedup: BoundStep | None) -> None:
         self._dedup = dedup.step if dedup else None
-        self._rule = rule_of(self._dedup) if dedup else Rule("smallest")
+        self._overlap = isinstance(self._dedup, Overlap)
+        self._rule = rule_of(self._dedup) if dedup and not self._overlap else Rule("smallest")
         self._dated = self._rule.keep == "newest"
         self._hashes = [np.empty(0, dtype=np.uint64)]
-        self._documents: list[tuple[int, int, int]] = []  # hashes, ordinal, date of each document that has any
+        self._documents: list[tuple[int, int, int]] = []  # hashes, ordinal, date or size of each that has any hashes
 
     def add(self, document: Document, ordinal: int) -> None:
         if self._dedup is None:
@@ -34,12 +37,14 @@ class Collector:
         hashes = self._dedup.hashes(document)
         if len(hashes):
             self._hashes.append(hashes)
-            self._documents.append((len(hashes), ordinal, seconds(document.date) if self._dated else 0))
+            weight = self._dedup.weight(document) if self._overlap else seconds(document.date) if self._dated else 0
+            self._documents.append((len(hashes), ordinal, weight))
 
     def claims(self) -> np.ndarray:
-        counts, ordinals, dates = np.array(self._documents, dtype=np.int64).reshape(-1, 3).T
-        spread = (np.repeat(column.astype(np.uint32), counts) for column in (ordinals, dates))
-        return self._rule.claims(np.concatenate(self._hashes), *spread)
+        counts, ordinals, weights = np.array(self._documents, dtype=np.int64).reshape(-1, 3).T
+        spread = (np.repeat(column.astype(np.uint32), counts) for column in (ordinals, weights))
+        make = overlap.claims if self._overlap else self._rule.claims
+        return make(np.concatenate(self._hashes), *spread)
 
 
 def ensure(run: Run, stage: Stage, parts: Sequence[Part]) -> None:
@@ -53,7 +58,7 @@ def ensure(run: Run, stage: Stage, parts: Sequence[Part]) -> None:
     wanted = json.loads(stage.claims_of)
     stale = [part.number for part in parts if rows[part_name(part.number)].get("claims_of") != wanted]
     if stale:
-        work = ClaimPart(run.output, stage)
+        work = ClaimPart(run.output, stage, tombstones.identity(run.output))
         run.execute(f"{directory}-claims", lambda pipeline: pipeline | EachPart(work, stale))
 
 
@@ -63,6 +68,7 @@ class ClaimPart:
 
     output: str
     stage: Stage
+    tombstones: str = ""  # identity of the list of what was taken down
 
     def __call__(self, number: int) -> None:
         files = StageFiles(storage.join(self.output, self.stage.source, self.stage.name))
@@ -70,9 +76,11 @@ class ClaimPart:
         if row is None:
             raise LedgerError(f"{files.ledger(number)} does not commit {part_name(number)}")
         collector = Collector(self.stage.claims)
+        gone = tombstones.load(self.output, self.tombstones)
         ordinal = -1
         for ordinal, document in enumerate(read_documents(files.kept(number))):
-            collector.add(document, ordinal)
+            if tombstones.verdict(gone, document.id, document.url) is None:
+                collector.add(document, ordinal)
         if ordinal + 1 != count_documents(files, number):
             raise LedgerError(f"{files.kept(number)}: {ordinal + 1} documents were read, and it holds another number")
         claims = collector.claims()

@@ -11,15 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from curation.dedup.overlap import Overlap
 from curation.dedup.verdict import rule_of
 from curation.document import Document, Drop
 from curation.errors import LedgerError
 from curation.ledger import Balance
-from pipelines import storage
+from curation.tombstones import Tombstones
+from pipelines import storage, tombstones
 from pipelines.apply_steps import Account, apply_steps, extract
 from pipelines.claims import Collector
 from pipelines.inputs import Part
 from pipelines.isolation import Isolated
+from pipelines.overlap_dedup import Losers
 from pipelines.part_files import PartWriter, StageFiles, count_documents, read_array, read_documents
 from pipelines.plan import BoundStep, Stage, artifacts_of, reader_of, verified
 from pipelines.read import Reading
@@ -28,7 +31,7 @@ from pipelines.stages import Result, Run, frozen_parts, over_parts, part_name
 
 def run_stage(run: Run, stage: Stage, parts: Sequence[Part], light: bool = False) -> Result:
     """Run a "documents" or "survivors" stage over its source's parts."""
-    work = ProcessPart(run.output, run.models, stage)
+    work = ProcessPart(run.output, run.models, stage, tombstones.identity(run.output))
     return over_parts(run, f"{stage.source}/{stage.name}", stage.key, work, [part.number for part in parts], light)
 
 
@@ -39,6 +42,7 @@ class ProcessPart:
     output: str
     models: str
     stage: Stage
+    tombstones: str = ""  # identity of the list of what was taken down
 
     def files(self, stage: str) -> StageFiles:
         return StageFiles(storage.join(self.output, self.stage.source, stage))
@@ -48,18 +52,20 @@ class ProcessPart:
         if files.committed(number, stage.key):
             return
         part = frozen_parts(self.output)[number]
+        gone = tombstones.load(self.output, self.tombstones)
         with PartWriter(files, number) as writer:
             if stage.kind == "documents":
                 account = Account(Balance("records"), writer)
                 entry, steps = stage.steps[0], stage.steps[1:]
                 with Reading(part, account, reader_of(entry)) as reading:
-                    documents = extract(reading.pages(), entry.label, isolated(entry.step), account)
-                    collected = self._steps(documents, steps, account)
+                    pages = tombstones.standing(reading.pages(), gone, account)
+                    documents = extract(pages, entry.label, isolated(entry.step), account)
+                    collected = self._steps(tombstones.standing(documents, gone, account), steps, account)
                 others, notes = reading.balances(), {"span": reading.span}
             else:
                 upstream = self.files(stage.upstream)
                 account = Account(Balance("documents", incoming=count_documents(upstream, number)), writer)
-                mask = Mask(stage.applies, read_array(upstream.claims(number)), self._read_lost(number))
+                mask = self._mask(number, upstream, gone)
                 collected = self._steps(
                     mask.apply(read_documents(upstream.kept(number)), account), stage.steps, account
                 )
@@ -92,6 +98,11 @@ class ProcessPart:
         identities = dict(self.stage.models)
         return loaded(step.step, tuple((name, identities[name]) for name in artifacts_of(step)), self.models)
 
+    def _mask(self, number: int, upstream: StageFiles, gone: Tombstones) -> Mask | Losers:
+        if self.stage.applies is not None and isinstance(self.stage.applies.step, Overlap):
+            return Losers(self.stage.applies, self.files(self.stage.verdicts), number, gone)
+        return Mask(self.stage.applies, read_array(upstream.claims(number)), self._read_lost(number), gone)
+
     def _read_lost(self, number: int) -> np.ndarray:
         """Hashes that lost, sorted: the passes cover ascending slices of the hash space."""
         verdicts = self.files(self.stage.verdicts)
@@ -115,7 +126,9 @@ def loaded(step: Any, artifacts: tuple[tuple[str, str], ...], models: str) -> An
 class Mask:
     """Applies the verdicts of a deduplication to a part's documents, and keeps the account of its units."""
 
-    def __init__(self, applies: BoundStep | None, mine: np.ndarray, lost: np.ndarray) -> None:
+    def __init__(
+        self, applies: BoundStep | None, mine: np.ndarray, lost: np.ndarray, gone: Tombstones | None = None
+    ) -> None:
         if applies is None:
             raise LedgerError("a stage that follows no deduplication has no verdicts to apply")
         self._label = applies.label
@@ -123,10 +136,15 @@ class Mask:
         self._rule = rule_of(applies.step)
         self._mine = mine
         self._lost = lost
+        self._gone = gone or Tombstones()
         self.balance = Balance(self._dedup.unit)
 
     def apply(self, documents: Iterable[Document], account: Account) -> Iterator[Document]:
-        for ordinal, document in enumerate(documents):
+        for ordinal, document in enumerate(documents):  # one that was taken down counts, as it did for the claims
+            down = tombstones.verdict(self._gone, document.id, document.url)
+            if down is not None:
+                account.drop(document, tombstones.STEP, down)
+                continue
             hashes = self._dedup.hashes(document)
             self.balance.incoming += self._dedup.units(document)
             stays = self._rule.survives(hashes, ordinal, self._mine, self._lost)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from curation.mixture import WARN_EPOCHS
+from curation import mixture
 from curation.recipe import Recipe
-from curation.token_shard import FORMAT, MANIFEST, dataset_id, token_dtype
+from curation.take_down import lineage
+from curation.token_shard import MANIFEST, dataset_id, token_dtype
 from models.tokenizer import Tokenizer
 from pipelines import storage
-from pipelines.mix import DIRECTORY
 from pipelines.plan import recipe_hash
 from pipelines.stages import Result, Run
+from pipelines.turns import DIRECTORY
 
+_TOTALS = {"asked": "tokens_asked", "mixed": "mixed_tokens"}
 # What a clock or the memory of a machine decided is not decided by the page.
 UNREPRODUCIBLE = ("killed_", "crashed")
 
@@ -26,6 +28,7 @@ def write_manifest(
     root = storage.join(run.output, DIRECTORY)
     storage.write_bytes(storage.join(root, "tokenizer.model"), storage.read_bytes(tokenizer_path))
     entries = mixed.notes["shards"] + mixed.notes["heldout"]
+    sources = mixed.notes["sources"]
     killed = {
         reason: count
         for result in results
@@ -34,9 +37,8 @@ def write_manifest(
         if any(mark in reason for mark in UNREPRODUCIBLE)
     }
     manifest = {
-        "format": FORMAT,
+        **lineage(mixed.notes.get("ancestors", ())),
         "dataset_id": dataset_id(entries, tokenizer.sha256),
-        "parent": None,
         "dtype": token_dtype(tokenizer.vocabulary),
         "tokenizer": {
             "file": "tokenizer.model",
@@ -48,8 +50,10 @@ def write_manifest(
         },
         "recipe": {"name": recipe.name, "sha256": recipe_hash(recipe)},
         "mixture": asdict(recipe.mixture),
+        **of_sources(sources, recipe.mixture.epochs),
         "heldout_fraction": recipe.heldout.fraction,
-        "sources": mixed.notes["sources"],
+        "heldout_near": recipe.heldout.near,
+        "sources": sources,
         "shards": mixed.notes["shards"],
         "heldout": mixed.notes["heldout"],
         "reproducible": not killed,
@@ -61,27 +65,37 @@ def write_manifest(
     return manifest
 
 
+def of_sources(sources: Sequence[Mapping[str, Any]], epochs: Mapping[str, float] | None) -> dict[str, Any]:
+    """What the manifest says that follows from its table of sources, and from the epochs that were asked for."""
+    there = {source["name"] for source in sources}
+    absent = {name: asked for name, asked in (epochs or {}).items() if name not in there}
+    return {
+        "tokens": {kind: sum(source[name] for source in sources) for kind, name in _TOTALS.items()},
+        "warnings": mixture.warnings(sources, absent),
+    }
+
+
 def describe(manifest: dict[str, Any]) -> str:
     """The mixture as a table, and whatever the user should be warned of."""
-    lines = [
-        f"\n{'source':<16}{'documents':>10}{'tokens':>13}{'held out':>12}{'epochs':>9}{'mixed tokens':>15}{'share':>8}"
-    ]
+    numbers = (
+        f"{'documents':>10}{'tokens':>13}{'held out':>12}{'epochs':>9}{'mixed tokens':>15}{'share':>8}{'asked':>8}"
+    )
+    lines = [f"\n{'source':<16}{numbers}"]
     for source in manifest["sources"]:
+        asked = f"{source['share_asked']:.1%}" if "share_asked" in source else ""  # older manifests do not say
         lines.append(
             f"{source['name']:<16}{source['documents']:>10,}{source['tokens']:>13,}{source['heldout_tokens']:>12,}"
-            f"{source['epochs']:>9.3f}{source['mixed_tokens']:>15,}{source['share']:>8.1%}"
+            f"{source['epochs']:>9.3f}{source['mixed_tokens']:>15,}{source['share']:>8.1%}{asked:>8}"
         )
     lines.append(f"{len(manifest['shards'])} shards, dataset {manifest['dataset_id'][:16]}")
-    for source in manifest["sources"]:
-        if source["tokens"] and not source["epochs_asked"]:
-            lines.append(f"warning: the mixture asks for nothing of {source['name']}, so none of it is in the shards")
-        if source["epochs"] > WARN_EPOCHS:
-            lines.append(
-                f"warning: {source['name']} is repeated {source['epochs']:.1f} times; "
-                f"beyond {WARN_EPOCHS:.0f} little is gained"
-            )
-    if not manifest["reproducible"]:
+    return "\n".join([*lines, *warnings(manifest)])
+
+
+def warnings(manifest: dict[str, Any]) -> list[str]:
+    """Whatever the user of a dataset should be warned of, a line each."""
+    lines = [f"warning: {line}" for line in manifest.get("warnings", ())]
+    if not manifest.get("reproducible", True):
         lines.append(
             f"warning: not reproducible, since a time or memory limit decided about pages: {manifest['killed']}"
         )
-    return "\n".join(lines)
+    return lines

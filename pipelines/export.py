@@ -1,6 +1,8 @@
-"""Kept documents as JSON lines, for eyes and for other tools:
+"""Kept documents of one stage as JSON lines, for eyes and for other tools:
 
 python -m pipelines.export RUN/commoncrawl/after-near --out pages.jsonl
+
+What a whole run kept, in files for those who train elsewhere: `python -m pipelines.shards export`.
 """
 
 from __future__ import annotations
@@ -13,20 +15,13 @@ from pathlib import Path
 from typing import TextIO
 
 from curation.document import Document
-from curation.errors import CommandLine, InputError, exit_on_user_error
-from pipelines import storage
-from pipelines.part_files import StageFiles, read_documents
+from curation.errors import CommandLine, exit_on_user_error
+from pipelines.shard_export import kept_documents
 
 
 def documents(stage: str) -> Iterator[Document]:
     """The kept documents of a finished stage, in order. Raises InputError if it is none."""
-    if not storage.exists(storage.join(stage, "manifest.json")):
-        raise InputError(f"{stage} is not a finished stage: it has no manifest.json")
-    if not storage.names_in(storage.join(stage, "kept")):
-        raise InputError(f"{stage} keeps no documents: it is a deduplication's verdicts, or tokens")
-    files = StageFiles(stage)
-    for name in storage.names_in(storage.join(stage, "kept")):
-        yield from read_documents(storage.join(files.root, "kept", name))
+    return kept_documents(stage, show=lambda line: print(line, file=sys.stderr))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

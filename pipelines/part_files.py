@@ -92,6 +92,13 @@ def count_documents(files: StageFiles, number: int) -> int:
     return count
 
 
+def dropped_row(document: Document, step: str, drop: Drop) -> dict[str, Any]:
+    """A row of DROPPED."""
+    row = {name: getattr(document, name) for name, _ in _ORIGIN + _SCORES}
+    verdict = {"rule": drop.rule, "measured": str(drop.measured), "limit": str(drop.limit)}
+    return {**row, "characters": len(document.text), "step": step, **verdict}
+
+
 def read_array(path: str) -> np.ndarray:
     array: np.ndarray = np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False)
     return array
@@ -121,9 +128,7 @@ class PartWriter(AbstractContextManager["PartWriter"]):
         self._tables["kept"].add({name: getattr(document, name) for name in KEPT.names})
 
     def drop(self, document: Document, step: str, drop: Drop) -> None:
-        row = {name: getattr(document, name) for name, _ in _ORIGIN + _SCORES}
-        verdict = {"rule": drop.rule, "measured": str(drop.measured), "limit": str(drop.limit)}
-        self._tables["dropped"].add({**row, "characters": len(document.text), "step": step, **verdict})
+        self._tables["dropped"].add(dropped_row(document, step, drop))
 
     def fail(self, id: str, url: str, step: str, error: DataError) -> None:
         row = {"id": id, "url": url, "step": step, "reason": error.reason, "message": error.message[:MESSAGE]}

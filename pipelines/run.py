@@ -20,9 +20,24 @@ from pathlib import Path
 from typing import Any
 
 from curation import recipe as recipes
+from curation.dedup.overlap import Overlap
 from curation.errors import CommandLine, InputError, UserError, exit_on_user_error
 from curation.token_shard import token_dtype
-from pipelines import claims, crawl, curate, dataset, dedup, earlier, inputs, report, runner, storage, tokens
+from pipelines import (
+    claims,
+    crawl,
+    curate,
+    dataset,
+    dedup,
+    earlier,
+    inputs,
+    overlap_dedup,
+    report,
+    runner,
+    storage,
+    takedown,
+    tokens,
+)
 from pipelines.inputs import Part
 from pipelines.mix import Source, run_mix
 from pipelines.plan import Stage, check_models, compile_source, input_kinds, recipe_hash
@@ -59,6 +74,9 @@ def parser() -> CommandLine:
     result.add_argument("--output", required=True, help="folder of the run; the same one continues it")
     result.add_argument(
         "--against", action="append", default=[], metavar="RUN", help="an earlier run's output: what it has goes"
+    )
+    result.add_argument(
+        "--tombstones", action="append", default=[], metavar="FILE", help="pages to keep out: RUN/tombstones.jsonl"
     )
     result.add_argument("--until", metavar="STAGE", help="stop after this stage of each source, such as documents")
     result.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="local worker processes")
@@ -103,6 +121,7 @@ def execute(
     files = inputs.find(_declared(arguments), input_kinds(recipe))
     sources = sorted({file.source for file in files})
     _check_places(arguments, files, rehearsing, run_elsewhere)
+    gone = takedown.gather(arguments.tombstones)
     recipe.mixture.check_sources(sources)
     against = partial(earlier.find, arguments.against)
     plan = {s: compile_source(recipe, s, inputs.identity(files, s), models, arguments.until, against) for s in sources}
@@ -123,6 +142,7 @@ def execute(
     if rehearsing:
         print("dry run, nothing was submitted; accepted:", *rehearse(run, plan, by_source), sep="\n  ")
         return 0
+    takedown.prepare(run.output, gone)
     results: list[Result] = []
     for source, stages in plan.items():
         for stage in stages:
@@ -196,7 +216,8 @@ def _stage(run: Run, stage: Stage, stages: Sequence[Stage], parts: Sequence[Part
     if stage.kind == "claims":
         upstream = next(other for other in stages if other.name == stage.upstream)
         claims.ensure(run, upstream, parts)
-        return dedup.run_stage(run, stage, parts, upstream.key)
+        by = overlap_dedup if stage.applies and isinstance(stage.applies.step, Overlap) else dedup
+        return by.run_stage(run, stage, parts, upstream.key)
     if stage.kind == "survivors":
         documents = _kept(results, f"{stage.source}/{stage.upstream}")
         return curate.run_stage(run, stage, parts, light=documents < LIGHT_DOCUMENTS)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation.heldout import is_heldout
 from curation.ledger import Balance
 from curation.mixture import prefix_order
 from curation.recipe import Recipe
@@ -25,7 +26,7 @@ from pipelines.code_identity import code_identity
 from pipelines.inputs import Part
 from pipelines.part_files import ROWS, StageFiles, count_documents, read_documents
 from pipelines.stages import Run, over_parts, part_name
-from pipelines.tokens import file_hash, is_heldout
+from pipelines.tokens import file_hash
 
 DIRECTORY = "tokenizer"
 WHOLE = 1 << 64  # the end of the line that hashes lie on

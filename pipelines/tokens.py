@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from curation.document import Document
 from curation.errors import ModelError
-from curation.hashing import folded, hash64
+from curation.heldout import STEP, is_heldout
 from curation.ledger import Balance
 from curation.token_shard import PROVENANCE, token_dtype, write_shard
 from models.tokenizer import Tokenizer
-from pipelines import storage
+from pipelines import heldout, storage, tombstones
 from pipelines.code_identity import code_identity
 from pipelines.inputs import Part
-from pipelines.part_files import StageFiles, count_documents, read_documents
+from pipelines.part_files import DROPPED, StageFiles, count_documents, dropped_row, read_documents
 from pipelines.plan import Stage
 from pipelines.stages import Result, Run, over_parts, part_name
 
@@ -32,31 +33,34 @@ def file_hash(path: str) -> str:
     return hashlib.sha256(storage.read_bytes(path)).hexdigest()
 
 
-def is_heldout(text: str, fraction: float) -> bool:
-    """By the hash of the content, case and white space aside: equal texts are on the same side, always."""
-    return hash64(folded(text)) < fraction * float(1 << 64)
-
-
 def run_stage(
-    run: Run, source: str, parts: Sequence[Part], upstream: Stage, tokenizer: str, fraction: float, light: bool = False
+    run: Run,
+    source: str,
+    parts: Sequence[Part],
+    upstream: Stage,
+    tokenizer: str,
+    fraction: float,
+    light: bool = False,
+    near: heldout.Collected | None = None,
 ) -> Result:
-    """Tokenize a source's kept documents."""
+    """Tokenize a source's kept documents; with `near`, without those for training that are near a held-out one."""
     identity = file_hash(tokenizer)
     encoder = load_tokenizer(tokenizer, identity).encoder
-    key = stage_key(encoder, upstream.key, identity, fraction)
-    work = TokenizePart(run.output, source, upstream.name, tokenizer, identity, encoder, fraction, key)
+    key = stage_key(encoder, upstream.key, identity, fraction, near.key if near else "")
+    gone = tombstones.identity(run.output)
+    work = TokenizePart(run.output, source, upstream.name, tokenizer, identity, encoder, fraction, near, key, gone)
     return over_parts(run, f"{source}/tokens", key, work, [part.number for part in parts], light)
 
 
-def stage_key(encoder: str, upstream_key: str, identity: str, fraction: float) -> str:
+def stage_key(encoder: str, upstream_key: str, identity: str, fraction: float, near: str = "") -> str:
     """The stage's key. `encoder` names a library, so the code of ours that gives ids is in it too."""
-    state = ("tokens 3", code_identity("models.tokenizer"), encoder, upstream_key, identity, fraction)
+    state = ("tokens 4", code_identity("models.tokenizer"), encoder, upstream_key, identity, fraction, near)
     return hashlib.sha256(repr(state).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizePart:
-    """One kept part into two token shards, `train/part-N` and `heldout/part-N`."""
+    """One kept part into two token shards, `train/part-N` and `heldout/part-N`; without what is near a held-out one."""
 
     output: str
     source: str
@@ -65,7 +69,9 @@ class TokenizePart:
     identity: str
     encoder: str
     fraction: float
+    near: heldout.Collected | None
     key: str
+    tombstones: str = ""  # identity of the list of what was taken down
 
     def __call__(self, number: int) -> None:
         files = StageFiles(storage.join(self.output, self.source, "tokens"))
@@ -76,11 +82,23 @@ class TokenizePart:
         if tokenizer.encoder != self.encoder:  # it stands in the key, although all are held to give the same ids
             raise ModelError(f"this worker has {tokenizer.encoder}, but the run was planned with {self.encoder}")
         balance = Balance("documents", incoming=count_documents(upstream, number))
+        gone = tombstones.load(self.output, self.tombstones)
         dtype = token_dtype(tokenizer.vocabulary)
         sides: dict[str, list[tuple[dict[str, Any], int, np.ndarray]]] = {TRAIN: [], HELDOUT: []}
+        bands = heldout.load(self.near) if self.near else None
+        dropped = []
         for document in read_documents(upstream.kept(number)):
-            ids = np.concatenate([[tokenizer.bos], tokenizer.encode(document.text), [tokenizer.eos]]).astype(dtype)
+            down = tombstones.verdict(gone, document.id, document.url)
+            if down is not None:
+                balance.dropped[f"{tombstones.STEP}.{down.rule}"] += 1
+                continue
             side = HELDOUT if is_heldout(document.text, self.fraction) else TRAIN
+            drop = bands.check(document.text) if bands and side == TRAIN else None
+            if drop is not None:
+                balance.dropped[f"{STEP}.{drop.rule}"] += 1
+                dropped.append(dropped_row(document, STEP, drop))
+                continue
+            ids = np.concatenate([[tokenizer.bos], tokenizer.encode(document.text), [tokenizer.eos]]).astype(dtype)
             sides[side].append((provenance(document), len(document.text.encode()), ids))
             balance.kept += 1
         balance.check(f"{self.source}/tokens/{part_name(number)}")
@@ -98,6 +116,9 @@ class TokenizePart:
                 )
                 for file in sorted(folder.glob("part-*")):
                     storage.publish(file, storage.join(files.root, side, file.name))
+            if self.near:
+                pq.write_table(pa.Table.from_pylist(dropped, DROPPED), folder / "dropped.parquet", compression="zstd")
+                storage.publish(folder / "dropped.parquet", files.file("dropped", number, ".parquet"))
         row = {
             "key": self.key,
             "part": part_name(number),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curation.document import document_key
 from curation.errors import RecipeError
-from curation.mixture import Mixture, keys64, mix_order, prefix_order, shard_of
+from curation.mixture import TOLERANCE, Mixture, keys64, mix_order, one_more, prefix_order, shard_of, warnings
 
 WORDS64 = st.integers(0, (1 << 64) - 1)
 KEYS = st.lists(WORDS64, max_size=40)
@@ -163,3 +163,67 @@ def test_every_shard_is_there_in_order(shards: int) -> None:
     assert homes.dtype == np.int64
     assert (np.diff(homes) >= 0).all()
     assert np.unique(homes).tolist() == list(range(shards))
+
+
+SHORT = st.integers(1, 1000).flatmap(lambda size: st.tuples(st.integers(0, size - 1), st.just(size)))
+
+
+@given(st.dictionaries(st.sampled_from("abcdefgh"), st.tuples(st.integers(1, 1000), SHORT), min_size=1), st.data())
+def test_shares_hold_within_one_document(sources: dict[str, tuple[int, tuple[int, int]]], data: st.DataObject) -> None:
+    """Whatever the weights, and wherever in a document each budget ends; one document is the largest at an end."""
+    whole = sum(weight for weight, _ in sources.values())
+    budget = data.draw(st.integers(whole * 1000, whole * 100_000)) // whole * whole
+    asked = {name: budget * weight // whole for name, (weight, _) in sources.items()}
+    more = one_more({name: short for name, (_, short) in sources.items()})
+    mixed = {n: asked[n] - lacks + (size if n in more else 0) for n, (_, (lacks, size)) in sources.items()}
+    one = max(size for _, (_, size) in sources.values()) / sum(mixed.values())
+    for name, (weight, _) in sources.items():
+        assert abs(mixed[name] / sum(mixed.values()) - weight / whole) <= max(TOLERANCE, one)
+    assert abs(sum(mixed.values()) - budget) <= max(size for _, (_, size) in sources.values())
+
+
+def test_one_more_is_given_out_by_largest_remainders() -> None:
+    assert one_more({"a": (9, 10), "b": (5, 10), "c": (1, 10)}) == {"a"}  # 15 missing; a second one would overshoot
+    assert one_more({"a": (9, 10), "b": (8, 10), "c": (7, 10)}) == {"a", "b"}  # 24 missing
+    assert one_more({"a": (5, 10), "b": (5, 10)}) == {"a"}  # 10 missing: by name
+    assert one_more({"a": (500, 10_000), "b": (4, 10)}) == {"b"}  # the next of a is far larger than what is missing
+    assert one_more({"a": (5, 10)}) == set()  # as far below as above
+    assert one_more({"a": (6, 10)}) == {"a"}
+    assert one_more({"a": (0, 0)}) == one_more({}) == set()
+
+
+def source_row(**changes: Any) -> dict[str, Any]:
+    """A source of which 1,000 documents of 1,000 tokens are seen once, and are all of the mixture."""
+    row = {"name": "web", "documents": 1000, "tokens": 10**6, "epochs_asked": 1.0, "epochs": 1.0}
+    row |= {"tokens_asked": 10**6, "mixed_tokens": 10**6, "share_asked": 1.0, "share": 1.0}
+    return {**row, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"epochs": 4.0}, None),
+        ({"epochs": 4.01}, "repeated 4.0 times"),
+        ({"tokens": 0, "documents": 0, "mixed_tokens": 0}, "has no training tokens"),
+        ({"epochs_asked": 0.0, "tokens_asked": 0, "mixed_tokens": 0}, "asks for nothing"),
+        ({"mixed_tokens": 0, "share": 0.0}, "its documents are larger"),
+        ({"share_asked": 0.9991}, None),
+        ({"share_asked": 0.9989}, "100.00% of the mixture where 99.89% was asked"),
+        ({"share_asked": 0.9951, "documents": 200}, None),  # a document is 0.5 % of the mixture
+        ({"share_asked": 0.9949, "documents": 200}, "where 99.49% was asked"),
+    ],
+)
+def test_what_a_mixture_warns_of(changes: dict[str, Any], said: str | None) -> None:
+    lines = warnings([source_row(**changes)], {})
+    assert len(lines) == (said is not None)
+    for line in lines:
+        assert line.count("web") == 1
+        assert said in line
+
+
+def test_a_source_without_input_is_named_if_it_was_asked_for() -> None:
+    assert warnings([source_row()], {"books": 0.0}) == []
+    (line,) = warnings([source_row()], {"books": 2.5})
+    assert line.startswith("books has no input")
+    assert "2.5 epochs" in line

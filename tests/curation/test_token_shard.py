@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.errors import InputError
+from curation.shard_check import verify
 from curation.token_shard import (
     FORMAT,
     MANIFEST,
@@ -28,7 +29,6 @@ from curation.token_shard import (
     index_bytes,
     read_index,
     token_dtype,
-    verify,
     write_shard,
 )
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -127,3 +128,15 @@ def crawl_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CrawlServer]:
     server.shutdown()
     server.server_close()
     thread.join(5)
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the inputs of `small_run.py`, and its finished run in `run`. Tests change a copy."""
+    from pipelines import run
+    from tests.pipelines import small_run
+
+    folder = tmp_path_factory.mktemp("small")
+    small_run.write_inputs(folder)
+    assert run.main(small_run.arguments(folder, folder / "run")) == 0
+    return folder

@@ -10,6 +10,7 @@ import pytest
 from curation import recipe as recipes
 from curation.document import Document
 from curation.errors import CommandLine
+from curation.heldout import is_heldout
 from curation.ledger import Balance
 from curation.mixture import Mixture
 from curation.recipe import HeldoutSpec, Recipe, TokenizerSpec
@@ -21,7 +22,7 @@ from pipelines.part_files import PartWriter, StageFiles
 from pipelines.runner import beam_flags, executor
 from pipelines.stages import Result, Run, part_name
 from pipelines.tokenizer import budgets, ensure_tokenizer, sample
-from pipelines.tokens import is_heldout, stage_key
+from pipelines.tokens import stage_key
 
 WORDS = {"books": "river stone winter garden letter", "code": "return import lambda yield assert", "web": "click here"}
 
