@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docker/README.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "docker/README.md",
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -29,7 +34,7 @@ def test_files_that_are_named_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_modules_that_are_run_exist(page: Path) -> None:
-    for module in re.findall(r"python -m ((?:models|pipelines|trainer|benchmarks)\.[a-z_]+)", page.read_text()):
+    for module in re.findall(r"python -m ((?:models|pipelines|trainer|benchmarks)\.[a-z0-9_]+)", page.read_text()):
         assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
 
 
