@@ -30,6 +30,7 @@ from pipelines import (
     dataset,
     dedup,
     earlier,
+    heldout,
     inputs,
     overlap_dedup,
     report,
@@ -39,13 +40,14 @@ from pipelines import (
     tokens,
 )
 from pipelines.inputs import Part
-from pipelines.mix import Source, run_mix
+from pipelines.mix import run_mix
 from pipelines.plan import Stage, check_models, compile_source, input_kinds, recipe_hash
 from pipelines.read import check_tiling
 from pipelines.rehearse import rehearse
 from pipelines.runner import parse_size
 from pipelines.stages import LIGHT_DOCUMENTS, Result, Run, ledger_rows, part_name
 from pipelines.tokenizer import ensure_tokenizer
+from pipelines.turns import Source
 
 
 def parser() -> CommandLine:
@@ -189,9 +191,11 @@ def _dataset(
     path = ensure_tokenizer(run, tokenizer, recipe, kept)
     loaded = tokens.load_tokenizer(path, tokens.file_hash(path))
     documents = {source: _kept(results, f"{source}/{stage.name}") for source, stage in last.items()}
+    fraction = recipe.heldout.fraction
+    near = heldout.collect(run, fraction, last, parts, documents) if recipe.heldout.near and fraction else None
     tokenized = {
         source: tokens.run_stage(
-            run, source, parts[source], stage, path, recipe.heldout.fraction, light=documents[source] < LIGHT_DOCUMENTS
+            run, source, parts[source], stage, path, fraction, light=documents[source] < LIGHT_DOCUMENTS, near=near
         )
         for source, stage in last.items()
     }
@@ -216,8 +220,9 @@ def _stage(run: Run, stage: Stage, stages: Sequence[Stage], parts: Sequence[Part
     if stage.kind == "claims":
         upstream = next(other for other in stages if other.name == stage.upstream)
         claims.ensure(run, upstream, parts)
-        by = overlap_dedup if stage.applies and isinstance(stage.applies.step, Overlap) else dedup
-        return by.run_stage(run, stage, parts, upstream.key)
+        if stage.applies and isinstance(stage.applies.step, Overlap):
+            return overlap_dedup.run_stage(run, stage, parts, upstream.key)
+        return dedup.run_stage(run, stage, parts, upstream.key)
     if stage.kind == "survivors":
         documents = _kept(results, f"{stage.source}/{stage.upstream}")
         return curate.run_stage(run, stage, parts, light=documents < LIGHT_DOCUMENTS)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import importlib
+import json
 import os
 import pickle
 import subprocess

@@ -1,12 +1,16 @@
-"""The real thing, once a session: the sample crawl, models trained on it, and a run of the bundled recipe."""
+"""The real thing, once a session: the sample crawl, models trained on it, and a run of the bundled recipe. And a small
+crawl of the same pages with small models, for what is run again and again."""
 
 from __future__ import annotations
 
 import json
+import pydoc_data.topics
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import lxml.html
 import pytest
 from warcio.warcwriter import WARCWriter
 
@@ -32,8 +36,8 @@ steps = [
 ]
 
 [tokenizer]
-vocabulary = 1000
-sample_bytes = 300_000
+vocabulary = 600
+sample_bytes = 100_000
 [heldout]
 fraction = 0.1
 [mixture]
@@ -44,10 +48,11 @@ tokens = 60_000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All in one worker of pytest-xdist: the sample and its models are made once."""
+    """Two workers of pytest-xdist: one makes the sample and its models, the other the small crawl and its models."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group("whole way"))
+            on_the_sample = "made" in item.fixturenames  # type: ignore[attr-defined]
+            item.add_marker(pytest.mark.xdist_group("the sample" if on_the_sample else "small crawl"))
 
 
 @dataclass(frozen=True)
@@ -90,23 +95,56 @@ def arguments(made: Sample) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def wet(made: Sample, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pages() -> list[tuple[str, str]]:
+    """Address and text of the sample's pages, menus and all, in no particular order of sites."""
+    pages = ((page.url, page_text(page.body)) for page in sample.load_pages(fetch.wheel(*sample._PAGES)))
+    return [(url, text) for url, text in dict(pages).items() if len(text) > 100]
+
+
+def page_text(html: bytes) -> str:
+    """All text of a page in lines, menus and all, as WET has it."""
+    try:
+        tree = lxml.html.fromstring(html)
+    except (lxml.etree.ParserError, ValueError):
+        return ""
+    for element in tree.xpath("//script|//style|//noscript"):
+        element.getparent().remove(element)
+    texts = (" ".join(text.split()) for text in tree.itertext() if isinstance(text, str))
+    return "\n".join(text for text in texts if text)
+
+
+@pytest.fixture(scope="session")
+def models(pages: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models that `quick.toml` needs, of the same kinds as `made`'s, and small."""
+    folder = tmp_path_factory.mktemp("models")
+    assert fetch.main(["language_id", "--out", str(folder)]) == 0
+    topics = [str(text) for _, text in sorted(pydoc_data.topics.topics.items())]
+    options: dict[str, Any] = {"origin": "test", "licence": "none"}
+    train_perplexity.train_perplexity(topics[:40], folder, "en", vocabulary=1500, order=3, **options)
+    prose = [(f"https://topic{n}.org/", text) for n, text in enumerate(topics) if len(text) > 500]
+    examples = train_reference.pairs_to_examples(prose, pages[:200])
+    train_reference.train_reference(examples, folder, features=1 << 14, cited_pages=False, **options)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wet(pages: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """14 WET files of the sample's texts, every fifth text again in another file; and `quick.toml`, a recipe for them.
 
     WET, so that a run takes seconds: the text is there already.
     """
     folder = tmp_path_factory.mktemp("wet")
-    pages = list(export.documents(str(made.run / "commoncrawl" / "documents")))
-    pages += [page for page in pages if len(page.text) % 5 == 0]
+    some = pages[::8]
+    some += [page for page in some if len(page[1]) % 5 == 0]
     for number in range(14):
         with (folder / f"{number:05d}.warc.wet.gz").open("wb") as stream:
             writer = WARCWriter(stream, gzip=True)
-            for page in pages[number::14]:
-                body = page.text.encode()
+            for url, text in some[number::14]:
+                body = text.encode()
                 headers = {"WARC-Date": "2026-01-01T00:00:00Z"}
                 writer.write_record(
                     writer.create_warc_record(
-                        page.url,
+                        url,
                         "conversion",
                         payload=BytesIO(body),
                         length=len(body),
@@ -116,3 +154,16 @@ def wet(made: Sample, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 )
     (folder / "quick.toml").write_text(QUICK)
     return folder
+
+
+@pytest.fixture(scope="session")
+def reference(models: Path, wet: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Hashes of every file of the small crawl's dataset, made by one worker in one go."""
+    from tests.whole_way.test_same_bytes import arguments, shards
+
+    output = tmp_path_factory.mktemp("reference") / "run"
+    assert run.main([*arguments(wet, models, output), "--workers", "1"]) == 0
+    files = shards(output)
+    assert sum(name.endswith(".bin") for name in files) > 4
+    assert "shards/manifest.json" in files
+    return files

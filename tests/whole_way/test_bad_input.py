@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 
@@ -34,8 +35,8 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("flags", "says"), MISTAKES.values(), ids=MISTAKES)
-def test_mistakes_of_the_user(made, wet, tmp_path, capsys, flags, says):
-    options = [*arguments(wet, made, tmp_path / "run"), "--workers", "1", *flags]
+def test_mistakes_of_the_user(models, wet, tmp_path, capsys, flags, says):
+    options = [*arguments(wet, models, tmp_path / "run"), "--workers", "1", *flags]
     assert exit_on_user_error(lambda: run.main(options)) == 2
     printed = capsys.readouterr().err.strip()
     assert printed.startswith("error: ")
@@ -44,31 +45,27 @@ def test_mistakes_of_the_user(made, wet, tmp_path, capsys, flags, says):
     assert not (tmp_path / "run" / "commoncrawl").exists()
 
 
-def test_a_typo_in_a_recipe(made, wet, tmp_path, capsys):
+def test_a_typo_in_a_recipe(models, wet, tmp_path, capsys):
     recipe = tmp_path / "typo.toml"
     recipe.write_text((wet / "quick.toml").read_text().replace("min_words", "min_word"))
-    options = [*arguments(wet, made, tmp_path / "run"), "--recipe", str(recipe)]
+    options = [*arguments(wet, models, tmp_path / "run"), "--recipe", str(recipe)]
     assert exit_on_user_error(lambda: run.main(options)) == 2
     assert "did you mean 'min_words'" in capsys.readouterr().err
 
 
-def test_a_model_with_another_checksum(made, wet, tmp_path, capsys):
-    models = tmp_path / "models"
-    for folder in made.models.iterdir():
-        for file in folder.iterdir():
-            target = models / folder.name / file.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(file.read_bytes())
-    with (models / "language_id" / "lid.176.ftz").open("r+b") as stream:
+def test_a_model_with_another_checksum(models, wet, tmp_path, capsys):
+    damaged = tmp_path / "models"
+    shutil.copytree(models, damaged)
+    with (damaged / "language_id" / "lid.176.ftz").open("r+b") as stream:
         stream.seek(1000)
         stream.write(b"\0\0\0\0")
-    options = [*arguments(wet, made, tmp_path / "run"), "--models", str(models)]
+    options = [*arguments(wet, models, tmp_path / "run"), "--models", str(damaged)]
     assert exit_on_user_error(lambda: run.main(options)) == 2
     assert "lid.176.ftz" in capsys.readouterr().err
 
 
-def test_other_inputs_in_the_same_output(made, wet, tmp_path, capsys):
-    options = arguments(wet, made, tmp_path / "run")
+def test_other_inputs_in_the_same_output(models, wet, tmp_path, capsys):
+    options = arguments(wet, models, tmp_path / "run")
     assert run.main([*options, "--until", "documents", "--workers", "1"]) == 0
     fewer = [*options[: options.index("--input") + 2], "--workers", "1"]
     assert exit_on_user_error(lambda: run.main(fewer)) == 2
@@ -83,7 +80,7 @@ def test_from_the_shell():
     assert done.stdout == ""
 
 
-def test_bad_data_becomes_dead_letters(made, wet, tmp_path):
+def test_bad_data_becomes_dead_letters(models, wet, tmp_path):
     folder = tmp_path / "crawl"
     folder.mkdir()
     whole = sorted(wet.glob("*.wet.gz"))[0].read_bytes()
@@ -92,7 +89,7 @@ def test_bad_data_becomes_dead_letters(made, wet, tmp_path):
     (folder / "junk.warc.gz").write_bytes(bytes(range(256)) * 40)
     (folder / "text.warc.gz").write_bytes(gzip.compress(b"not an archive, only compressed\n" * 50))
     (folder / "whole.warc.gz").write_bytes(whole)
-    options = ["--recipe", str(wet / "quick.toml"), "--models", str(made.models), "--output", str(tmp_path / "run")]
+    options = ["--recipe", str(wet / "quick.toml"), "--models", str(models), "--output", str(tmp_path / "run")]
     options += [
         "--input",
         str(folder),
@@ -111,35 +108,35 @@ def test_bad_data_becomes_dead_letters(made, wet, tmp_path):
     failed = pq.read_table(tmp_path / "run/commoncrawl/documents/failed").to_pylist()
     by_file = {row["id"].split(":")[1].split("#")[0]: row["reason"] for row in failed}
     assert by_file.keys() == {"cut.warc.gz", "empty.warc.gz", "junk.warc.gz", "text.warc.gz"}
-    assert records["kept"] > 30
+    assert records["kept"] > 10
 
 
-def test_too_much_bad_data_stops_the_run(made, wet, tmp_path, capsys):
+def test_too_much_bad_data_stops_the_run(models, wet, tmp_path, capsys):
     (tmp_path / "junk.warc.gz").write_bytes(bytes(range(256)) * 40)
-    options = ["--recipe", str(wet / "quick.toml"), "--models", str(made.models), "--output", str(tmp_path / "run")]
+    options = ["--recipe", str(wet / "quick.toml"), "--models", str(models), "--output", str(tmp_path / "run")]
     options += ["--input", str(tmp_path / "junk.warc.gz"), "--workers", "1", "--quiet"]
     assert exit_on_user_error(lambda: run.main(options)) == 2
     assert "1 of 1 records failed" in capsys.readouterr().err
 
 
-def test_a_source_with_a_name_of_its_own(made, wet, tmp_path):
+def test_a_source_with_a_name_of_its_own(models, wet, tmp_path):
     recipe = tmp_path / "mine.toml"
     recipe.write_text((wet / "quick.toml").read_text().replace("commoncrawl", "my-web"))
-    options = ["--recipe", str(recipe), "--models", str(made.models), "--output", str(tmp_path / "run"), "--quiet"]
+    options = ["--recipe", str(recipe), "--models", str(models), "--output", str(tmp_path / "run"), "--quiet"]
     options += ["--input", f"my-web={wet}/00000.warc.wet.gz", "--workers", "1", "--until", "after-lines"]
     assert run.main(options) == 0
     assert (tmp_path / "run/my-web/after-lines/manifest.json").exists()
 
 
-def test_nothing_kept_is_said(made, wet, tmp_path, capsys):
+def test_nothing_kept_is_said(models, wet, tmp_path, capsys):
     recipe = tmp_path / "strict.toml"
     recipe.write_text((wet / "quick.toml").read_text().replace("min_characters = 100", "min_characters = 999_999"))
-    options = [*arguments(wet, made, tmp_path / "run"), "--recipe", str(recipe), "--workers", "1"]
+    options = [*arguments(wet, models, tmp_path / "run"), "--recipe", str(recipe), "--workers", "1"]
     assert exit_on_user_error(lambda: run.main(options)) == 2
     assert "no document was kept" in capsys.readouterr().err
 
 
-def test_a_weight_for_a_source_without_input(made, wet, tmp_path, capsys):
+def test_a_weight_for_a_source_without_input(models, wet, tmp_path, capsys):
     recipe = tmp_path / "weights.toml"
     text = (
         (wet / "quick.toml")
@@ -147,6 +144,6 @@ def test_a_weight_for_a_source_without_input(made, wet, tmp_path, capsys):
         .replace("epochs = { commoncrawl = 1.6 }", "weights = { books = 1.0 }\ntokens = 9")
     )
     recipe.write_text(text + '\n[sources.books]\nsteps = [{ extract = "plain" }]\n')
-    options = [*arguments(wet, made, tmp_path / "run"), "--recipe", str(recipe), "--workers", "1"]
+    options = [*arguments(wet, models, tmp_path / "run"), "--recipe", str(recipe), "--workers", "1"]
     assert exit_on_user_error(lambda: run.main(options)) == 2
     assert "no input of it" in capsys.readouterr().err

@@ -93,8 +93,8 @@ BREAKS = [
 
 
 @pytest.mark.parametrize("lose", BREAKS, ids=lambda f: f.__name__)
-def test_the_run_fails(made, wet, tmp_path, monkeypatch, lose):
+def test_the_run_fails(models, wet, tmp_path, monkeypatch, lose):
     lose(monkeypatch)
     with pytest.raises((LedgerError, RuntimeError), match=r"in \+|says|ends at byte|read to|sent|verdict|unread"):
-        run.main([*arguments(wet, made, tmp_path / "run"), "--workers", "1"])
+        run.main([*arguments(wet, models, tmp_path / "run"), "--workers", "1"])
     assert not (tmp_path / "run" / "shards" / "manifest.json").exists()

@@ -13,7 +13,7 @@ from models import fetch, train_language_id
 from models.artifact import read_manifest
 from models.language_id import load_language_id
 from pipelines import sample
-from tests.whole_way.test_ccnet import page_text
+from tests.whole_way.conftest import page_text
 
 LANGUAGES = 4
 
