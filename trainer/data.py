@@ -4,6 +4,9 @@ The shards, one after the other, are one long row of N tokens. It is cut into (N
 beginning with the last token of the one before, so that every token is predicted once an epoch. In each epoch a keyed
 permutation visits every window once. Sequence g is window `permute(g mod windows)` of epoch `g // windows`: there is no
 index, no buffer and no state but g. The mixture is in the shards; nothing is weighted here.
+
+A take-down moves nothing, and the permutation is keyed by the id that the dataset had before any: what is left comes in
+the order that it always had. Tokens that were taken down come as IGNORED, which is read as token 0 and never predicted.
 """
 
 from __future__ import annotations
@@ -16,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.errors import InputError
-from curation.token_shard import Dataset
+from curation.token_shard import Dataset, Shard
 
 Words = npt.NDArray[np.uint64]
 _ROUNDS = 6
+IGNORED = -100  # as torch's cross_entropy has it
 
 
 def permute(index: np.ndarray, size: int, key: bytes) -> np.ndarray:
@@ -75,6 +79,16 @@ class Loader:
     def _maps(self) -> list[np.ndarray]:
         return [shard.tokens for shard in self.dataset.shards()]
 
+    @cached_property
+    def _gone(self) -> np.ndarray:
+        """Where documents that were taken down start and end in the long row, by end: int64 [documents, 2]."""
+        spans = [np.empty((0, 2), dtype=np.int64)]
+        shards = zip(self.dataset.shards(), self.dataset.manifest["shards"], self._starts[:-1], strict=True)
+        for shard, entry, start in shards:
+            if entry.get("taken_down"):  # else there is no need to read the sources of a whole dataset
+                spans.append(start + np.column_stack([shard.offsets[:-1], shard.offsets[1:]])[shard.taken_down])
+        return np.concatenate(spans)
+
     @property
     def tokens(self) -> int:
         return int(self._starts[-1])
@@ -89,13 +103,13 @@ class Loader:
         epochs, places = np.divmod(numbers, self.windows)
         result = np.empty(count, dtype=np.int64)
         for epoch in np.unique(epochs):
-            key = f"{self.dataset.id} {self.seed} {self.length} {epoch}".encode()
+            key = f"{self.dataset.root} {self.seed} {self.length} {epoch}".encode()
             chosen = epochs == epoch
             result[chosen] = permute(places[chosen], self.windows, key)
         return result
 
     def batch(self, g: int, count: int) -> np.ndarray:
-        """Sequences g … g + count - 1: int64 [count, T + 1]."""
+        """Sequences g … g + count - 1: int64 [count, T + 1], IGNORED where a document was taken down."""
         return np.stack([self._read(int(window) * self.length) for window in self.order(g, count)])
 
     def _read(self, start: int) -> np.ndarray:
@@ -106,12 +120,74 @@ class Loader:
             piece = self._maps[shard][start + filled - self._starts[shard] :][: len(out) - filled]
             out[filled : filled + len(piece)] = piece
             filled, shard = filled + len(piece), shard + 1
+        for first, last in self._gone[int(np.searchsorted(self._gone[:, 1], start, side="right")) :]:
+            if first > start + self.length:
+                break
+            out[max(0, first - start) : last - start] = IGNORED
+        return out
+
+    def sources(self, g: int, count: int) -> np.ndarray:
+        """The source of each token of `batch(g, count)`: uint16 [count, T + 1], ids as in the manifest's `sources`."""
+        return np.stack(
+            [self.row_sources(int(window) * self.length, self.length + 1) for window in self.order(g, count)]
+        )
+
+    @cached_property
+    def _documents(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Where the documents of each shard start, in bytes of its .bin (int64), and their sources (uint16), mapped."""
+        return [_map_documents(shard) for shard in self.dataset.shards()]
+
+    def row_sources(self, start: int, count: int) -> np.ndarray:
+        """Source ids of `count` tokens of the long row, from token `start` on: uint16 [count]."""
+        out = np.empty(count, dtype=np.uint16)
+        width = self._maps[0].itemsize
+        filled, shard = 0, int(np.searchsorted(self._starts, start, side="right")) - 1
+        while filled < count:
+            at = start + filled - int(self._starts[shard])
+            end = min(at + count - filled, len(self._maps[shard]))
+            if at < end:
+                starts, sources = self._documents[shard]
+                first = int(np.searchsorted(starts, at * width, side="right")) - 1
+                last = int(np.searchsorted(starts, end * width, side="left"))
+                bounds = np.append(starts[first:last] // width, end)
+                bounds[0] = at
+                out[filled : filled + end - at] = np.repeat(sources[first:last], np.diff(bounds))
+                filled += end - at
+            shard += 1
         return out
 
     def coverage(self, sequences: int) -> Coverage:
         """What a run of so many sequences will see of the data."""
         first = min(sequences, self.windows) * self.length
         return Coverage(self.tokens, sequences * self.length, sequences * self.length - first, self.tokens - 1 - first)
+
+
+def _map_documents(shard: Shard) -> tuple[np.ndarray, np.ndarray]:
+    count = shard.file(".src").stat().st_size // 2
+    if not count:
+        return np.empty(0, "<i8"), np.empty(0, "<u2")
+    # The header of an .idx has 34 bytes; n lengths of 4 bytes follow, then these (docs/shards.md).
+    starts = np.memmap(shard.file(".idx"), mode="r", dtype="<i8", offset=34 + 4 * count, shape=(count,))
+    return starts, np.memmap(shard.file(".src"), mode="r", dtype="<u2")
+
+
+def count_sources(loader: Loader, at_once: int = 256) -> np.ndarray:
+    """Tokens of each source, counted by reading one epoch through the loader: int64 [sources].
+
+    What an epoch predicts is all but the first token and the few after the last window, which are read for themselves.
+    Tokens of documents that were taken down count for no source.
+    """
+    counts = np.zeros(1 << 16, dtype=np.int64)
+
+    def add(sources: np.ndarray) -> None:
+        counts[:] += np.bincount(sources.ravel(), minlength=len(counts))
+
+    for g in range(0, loader.windows, at_once):
+        add(loader.sources(g, min(at_once, loader.windows - g))[:, 1:])
+    read = 1 + loader.windows * loader.length
+    add(loader.row_sources(0, 1))
+    add(loader.row_sources(read, loader.tokens - read))
+    return counts[: len(loader.dataset.sources)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,14 +22,14 @@ import torch
 from torch import nn
 
 from curation.errors import CommandLine, InputError, UserError, exit_on_user_error
-from curation.token_shard import Dataset
+from curation.token_shard import TAKEN_DOWN, Dataset
 from trainer import checkpoint
-from trainer.device import DEVICES, autocast, pick
-from trainer.model import token_losses
+from trainer.data import IGNORED
+from trainer.device import DEVICES, pick
+from trainer.parallel import World, reshard
 
 _BATCH = 4096  # tokens that go through the model at once
 _FITTED = 1 << 30  # training tokens that the unigram is fitted on, at most
-_IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +56,31 @@ def total(scores: Sequence[Score]) -> Score:
 def heldout(dataset: Dataset, limit: int | None = None) -> Iterator[tuple[int, np.ndarray, int]]:
     """(source id, tokens with BOS and EOS, UTF-8 bytes) of each held-out document.
 
-    With a limit, the documents of each source until their tokens pass it: the same ones each time.
+    With a limit, the documents of each source until their tokens pass it: the same ones each time. Without what was
+    taken down.
     """
     seen: dict[int, int] = {}
     for shard in dataset.heldout():
         for tokens, source, nbytes in zip(shard.documents(), shard.sources, shard.nbytes, strict=True):
-            if limit is None or seen.get(int(source), 0) < limit:
+            if source != TAKEN_DOWN and (limit is None or seen.get(int(source), 0) < limit):
                 seen[int(source)] = seen.get(int(source), 0) + len(tokens)
                 yield int(source), tokens, int(nbytes)
 
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, dataset: Dataset, length: int, device: torch.device, limit: int | None = None
+    model: nn.Module,
+    dataset: Dataset,
+    length: int,
+    device: torch.device,
+    limit: int | None = None,
+    world: World | None = None,
 ) -> list[Score]:
-    """The model's score on each source that has held-out documents, in the order of the manifest. `length` is T."""
+    """The model's score on each source that has held-out documents, in the order of the manifest. `length` is T.
+
+    Several processes divide the documents; all must call it at once, and all are given the scores.
+    """
+    world = world or World(device)
     was_training = model.training
     model.eval()
     documents = list(heldout(dataset, limit))
@@ -83,27 +93,39 @@ def evaluate(
     stretches.sort(key=lambda stretch: stretch[0])  # like lengths together: little padding, and a stable order
     nats = np.zeros(len(dataset.sources))
     rows = max(1, _BATCH // length)
-    for first in range(0, len(stretches), rows):
-        batch = stretches[first : first + rows]
-        windows = np.full((len(batch), batch[-1][0]), _IGNORED, dtype=np.int64)
+    for first in range(0, len(stretches), rows * world.readers):
+        start = first + rows * world.reader
+        batch = stretches[start : start + rows] or stretches[:1]  # all must run the model equally often
+        width = -(-(batch[-1][0] - 1) // world.shape[2]) * world.shape[2] + 1
+        windows = np.full((len(batch), width), IGNORED, dtype=np.int64)
         for row, (size, _, piece) in zip(windows, batch, strict=True):
             row[:size] = piece
-        with autocast(device):
-            losses = token_losses(model, torch.from_numpy(windows).to(device))
-        np.add.at(nats, [source for _, source, _ in batch], losses.cpu().double().sum(dim=1).numpy())
+        tokens = torch.from_numpy(windows).to(device)
+        with world.precision():
+            losses = model(tokens[:, :-1].clamp(min=0), tokens[:, 1:][:, world.columns(width - 1)])[1]
+        if start < len(stretches):
+            np.add.at(nats, [source for _, source, _ in batch], losses.cpu().double().sum(dim=1).numpy())
+    world.add(torch.from_numpy(nats))
+    reshard(model)
     model.train(was_training)
     return _scores(dataset, documents, nats / math.log(2))
 
 
 def unigram(dataset: Dataset) -> np.ndarray:
-    """-log2 p of each token, add-one smoothed: float64 [vocabulary]. Fitted on all training tokens but BOS."""
+    """-log2 p of each token, add-one smoothed: float64 [vocabulary]. Fitted on all training tokens but BOS.
+
+    What was taken down does not count.
+    """
     tokenizer = dataset.manifest["tokenizer"]
     counts = np.ones(tokenizer["vocabulary"], dtype=np.int64)
     left = _FITTED
-    for shard in dataset.shards():
+    for shard, entry in zip(dataset.shards(), dataset.manifest["shards"], strict=True):
         for start in range(0, min(left, len(shard.tokens)), 1 << 24):
             piece = shard.tokens[start : min(start + (1 << 24), left)]
             counts += np.bincount(piece, minlength=len(counts))
+        for row in np.flatnonzero(shard.taken_down) if entry.get("taken_down") else ():
+            piece = shard.tokens[shard.offsets[row] : min(int(shard.offsets[row + 1]), left)]
+            counts -= np.bincount(piece, minlength=len(counts))
         left = max(0, left - len(shard.tokens))
     counts[tokenizer["bos"]] = 0
     with np.errstate(divide="ignore"):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from curation.errors import InputError
 from curation.token_shard import Dataset
-from trainer.data import Loader, permute
+from tests.trainer.conftest import write_dataset
+from trainer.data import Loader, count_sources, permute
 
 Make = Callable[..., Path]
 
@@ -109,3 +110,36 @@ def test_coverage_counts_predictions(row: Dataset) -> None:
     assert (once.scheduled, once.repeated, once.unseen) == (96, 0, 6)
     assert (more.scheduled, more.repeated, more.unseen) == (240, 144, 6)
     assert "2.35 epochs" in str(more)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Dataset:
+    """Three shards, the second empty, of documents whose tokens are all 100 + the id of their source, of three."""
+    draw = np.random.default_rng(0)
+    names = ["a", "b", "c"]
+    documents = [(names[n], np.full(size, 100 + n), 1) for n, size in draw.integers((0, 1), (3, 9), (60, 2)).tolist()]
+    return Dataset.open(write_dataset(tmp_path / "two", [documents[:35], [], documents[35:]], [], vocabulary=200))
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 64])
+def test_each_token_has_the_source_of_its_document(two: Dataset, length: int) -> None:
+    loader = Loader(two, seed=1, length=length)
+    sources = loader.sources(3, 2 * loader.windows)
+    assert sources.dtype == np.uint16
+    assert np.array_equal(sources + 100, loader.batch(3, 2 * loader.windows))
+
+
+@pytest.mark.parametrize("length", [1, 5, 50])
+def test_sources_are_counted_to_the_token(two: Dataset, length: int) -> None:
+    """Also the first token and the last few, which no window predicts."""
+    loader = Loader(two, seed=1, length=length)
+    tokens = np.concatenate([shard.tokens for shard in two.shards()])
+    assert count_sources(loader, at_once=4).tolist() == np.bincount(tokens - 100, minlength=3).tolist()
+
+
+def test_reading_sources_maps_files_and_copies_none_of_them(two: Dataset) -> None:
+    loader = Loader(two, seed=1, length=8)
+    loader.sources(0, 1)
+    mapped = [array for arrays in loader._documents for array in arrays if len(array)]
+    assert len(mapped) == 4
+    assert all(isinstance(array, np.memmap) for array in mapped)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks import shuffled_control
-from curation.token_shard import Dataset, verify
+from curation.shard_check import verify
+from curation.token_shard import Dataset
 
 
 def test_the_twin_has_the_same_tokens_in_each_document_in_another_order(corpus: Path, tmp_path: Path) -> None:
