@@ -11,18 +11,21 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
-from collections.abc import Callable
 
 import mwparserfromhell
 from mwparserfromhell.nodes import ExternalLink, Heading, HTMLEntity, Tag, Template, Text, Wikilink
 from mwparserfromhell.wikicode import Wikicode
 
 from curation.errors import DataError
+from curation.sources.wikitext_words import superscript, words
 
 # Neither character can occur in XML, so neither can occur in a dump. HOLE stands where something was removed, so that
 # only the punctuation that a removal left behind is tidied, and `main()` in the prose keeps its parentheses.
 _HOLE = "\x01"
 _HEADING = "\x02"
+# Stand for characters that an article shows and does not use as markup, so that no later step takes them for markup.
+_SHOWN = str.maketrans("<{['|!-", "\x03\x04\x05\x06\x07\x08\x0e")
+_AS_SHOWN = str.maketrans("\x03\x04\x05\x06\x07\x08\x0e", "<{['|!-")
 
 
 def _table(names: str) -> frozenset[str]:
@@ -41,22 +44,23 @@ _UNSEEN_NAMESPACES = _table("""
 # further down, "Literature" is a part of the article.
 _UNREAD_SECTIONS = _table("""
     see also/references/notes/footnotes/citations/external links/further reading/sources/notes and references
-    references and notes/references and further reading/external links and references
+    references and notes/references and further reading/external links and references/citations and references
+    sources and references/works cited/explanatory notes/general references/external link/notes and citations
     вижте също/източници/бележки/външни препратки/литература/бележки и източници
     vegeu també/referències/enllaços externs/bibliografia/notes i referències
     související články/reference/poznámky/externí odkazy/literatura/odkazy
     se også/referencer/kilder/eksterne henvisninger/noter/litteratur/kilder og henvisninger
-    siehe auch/einzelnachweise/weblinks/literatur/anmerkungen/quellen
+    siehe auch/einzelnachweise/weblinks/weblink/literatur/anmerkungen/quellen/fußnoten/nachweise/belege
     véase también/referencias/notas/enlaces externos/bibliografía/notas y referencias
-    voir aussi/articles connexes/notes et références/références/liens externes/bibliographie
+    voir aussi/articles connexes/notes et références/références/liens externes/lien externe/bibliographie/annexes
     vidi još/povezani članci/izvori/vanjske poveznice/bilješke
     kapcsolódó szócikkek/jegyzetek/források/további információk
     voci correlate/note/collegamenti esterni/altri progetti
-    zie ook/referenties/bronnen/noten/voetnoten/externe links/literatuur/bronnen, noten en/of referenties
+    zie ook/externe link/referenties/bronnen/noten/voetnoten/externe links/literatuur/bronnen, noten en/of referenties
     zobacz też/przypisy/linki zewnętrzne/uwagi
     ver também/referências/ligações externas
     vezi și/referințe/legături externe/bibliografie
-    см. также/примечания/ссылки/источники
+    см. также/примечания/ссылки/источники/литература/сноски
     glej tudi/sklici/viri/zunanje povezave/opombe
     види још/референце/извори/спољашње везе/напомене/vidi još/reference/spoljašnje veze/napomene
     se även/referenser/källor/externa länkar
@@ -71,20 +75,16 @@ _BLOCK_TAGS = _table("p/div/blockquote/center/ul/ol/li/dl/dt/dd/poem/pre/source/
 _FORMULA_TAGS = frozenset({"math", "chem", "ce"})
 _VERBATIM_TAGS = frozenset({"nowiki", "pre", "source", "syntaxhighlight"})
 
-_SUPERSCRIPTS = str.maketrans("0123456789+-−n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻ⁿ")
-_UNITS = {"km2": "km²", "m2": "m²", "cm2": "cm²", "m3": "m³", "km3": "km³", "sqmi": "sq mi", "sqft": "sq ft", "C": "°C",
-          "F": "°F", "acre": "acres", "-": "–", "x": "×"}  # fmt: skip
-_CONVERT_RANGES = frozenset({"to", "-", "–", "and", "or", "by", "x", "×", "to(-)", "and(-)"})
-
 # Templates by which the same 20 Wikipedias mark a disambiguation page.
 _DISAMBIGUATIONS = _table("""
     disambiguation/disambig/disamb/dab/hndis/geodis/mathdab/numberdis/roaddis/schooldis/hospitaldis/callsigndis
     human name disambiguation/place name disambiguation/disambiguation cleanup/disambig-cleanup/airport disambiguation
     letter disambiguation/letter–number combination disambiguation/species latin name disambiguation
-    пояснение/desambiguació/rozcestník/flertydig/begriffsklärung/desambiguación/homonymie/homonymie de personnes
+    пояснение/desambiguació/rozcestník/rozcestník - příjmení/flertydig/begriffsklärung/desambiguación/toponymie
+    desambig/dezambig/doorverwijspagina/homonymie/homonymie de personnes
     homonymie de clubs sportifs/patronymie/razdvojba/egyért/egyértelműsítő lap/disambigua/dp/dpintro/ujednoznacznienie
     desambiguação/dezambiguizare/неоднозначность/список однофамильцев/razločitev/вишезначна одредница
-    višeznačna odrednica/förgrening/gren/grensida/багатозначність/неоднозначність
+    višeznačna odrednica/förgrening/gren/grensida/багатозначність/багатозн/неоднозначність
     """)
 
 # Unclosed brackets times characters: about the parser's steps. Real pages reach a million; the limit takes seconds.
@@ -108,6 +108,11 @@ _STRAY_TABLE = re.compile(r"\{?\||!\s|![^!]*(?:!!|\||scope=)")
 # What the parser leaves as text because its braces or brackets do not match. A backslash or a dollar means LaTeX.
 _STRAY_CALL = re.compile(r"\{\{\s*[^\W\d][^{}$\\]*\|[^{}$\\]*(?:\}\}|$)|\[\[[^\W\d]+:[^\[\]]*(?:\]\]|$)")
 
+# Language conversion, as Serbian has it: `-{as it is}-`, `-{sr-ec:ћир; sr-el:lat}-`, `-{H|rule}-`. No formula is one.
+_CONVERSION = re.compile(r"(\$[^$]*\$)|-\{([^{}$\\]*)\}-")
+_CONVERSION_FLAGS = re.compile(r"\s*(?:([A-Z+-](?:;[A-Z+-])*)|[a-z]{2}(?:-[a-z]+)+)\s*\|")
+_VARIANT = re.compile(r"\s*[a-z]{2}(?:-[a-z]+)*\s*:\s*([^;]*)")
+
 # Quantifiers are bounded: a line of a million semicolons must not take a million squared steps.
 _HOLES = re.compile(rf"{_HOLE}(?: ?{_HOLE})+")
 _HOLE_IN_BRACKETS = re.compile(
@@ -129,6 +134,7 @@ def plain_text(wikitext: str) -> str:
     Headings whose section has no text are dropped with it. The result depends on the wikitext alone.
     Raises DataError(`tangled_markup`) where so much is opened and never closed that parsing would take minutes.
     """
+    wikitext = _without_open_comment(wikitext)
     unclosed = _unclosed(wikitext)
     if unclosed * len(wikitext) > MAX_TANGLE:
         raise DataError("tangled_markup", f"{unclosed} brackets and tags are never closed")
@@ -144,6 +150,13 @@ def is_disambiguation(wikitext: str) -> str | None:
         if name in _DISAMBIGUATIONS:
             return name
     return "__DISAMBIG__" if "__DISAMBIG__" in wikitext else None
+
+
+def _without_open_comment(wikitext: str) -> str:
+    """A comment that is never closed runs to the end of the page, unless the page shows those characters."""
+    start = wikitext.find("<!--", wikitext.rfind("-->") + 1)
+    shown = start >= 0 and any(wikitext.find(f"</{tag}>", start) >= 0 for tag in _VERBATIM_TAGS)
+    return wikitext if start < 0 or shown else wikitext[:start]
 
 
 def _unclosed(wikitext: str) -> int:
@@ -218,11 +231,9 @@ def _render_tag(node: Tag, out: list[str]) -> None:
 
 def _tag_contents(name: str, contents: Wikicode) -> str:
     if name in _VERBATIM_TAGS:
-        return html.unescape(str(contents)).translate({1: None, 2: None})
+        return html.unescape(str(contents)).translate({1: None, 2: None}).translate(_SHOWN)
     text = _rendered(contents)
-    if name == "sup" and text.strip() and all(ord(character) in _SUPERSCRIPTS for character in text.strip()):
-        return text.strip().translate(_SUPERSCRIPTS)
-    return text
+    return (superscript(text) or text) if name == "sup" else text
 
 
 def _entity(node: HTMLEntity) -> str:
@@ -231,7 +242,9 @@ def _entity(node: HTMLEntity) -> str:
     except (ValueError, OverflowError):
         return _HOLE
     # &#1; and lone surrogates are not text, and the first would pass for a mark of ours.
-    return text if all(c >= " " and not "\ud800" <= c <= "\udfff" for c in text) or text in "\n\t" else _HOLE
+    if all(c >= " " and not "\ud800" <= c <= "\udfff" for c in text) or text in "\n\t":
+        return text.translate(_SHOWN)
+    return _HOLE
 
 
 def _arguments(node: Template) -> list[str]:
@@ -239,81 +252,7 @@ def _arguments(node: Template) -> list[str]:
 
 
 def _template_text(node: Template) -> str:
-    name = " ".join(str(node.name).replace("_", " ").split()).lower()
-    write = _WORDS.get(name) or (_first if name.startswith("lang-") else None)
-    if write is None:
-        return _HOLE
-    return write(_arguments(node)) or _HOLE
-
-
-def _first(arguments: list[str]) -> str:
-    return arguments[0] if arguments else ""
-
-
-def _second(arguments: list[str]) -> str:
-    return arguments[1] if len(arguments) > 1 else ""
-
-
-def _last(arguments: list[str]) -> str:
-    return arguments[-1] if arguments else ""
-
-
-def _quotation(arguments: list[str]) -> str:
-    return f"\n{arguments[0]}\n" if arguments and arguments[0] else ""
-
-
-def _convert(arguments: list[str]) -> str:
-    """`5|km|mi` is 5 km, `5|to|9|km` is 5 to 9 km, `6|ft|2|in` is 6 ft 2 in; the converted value is left out."""
-    if len(arguments) < 2:
-        return _first(arguments)
-    count = 2
-    if arguments[1] in _CONVERT_RANGES or (
-        len(arguments) > 3 and (arguments[1], arguments[3]) in (("ft", "in"), ("lb", "oz"))
-    ):
-        count = 4
-    return " ".join(_UNITS.get(argument, argument) for argument in arguments[:count])
-
-
-def _fraction(arguments: list[str]) -> str:
-    if len(arguments) == 3:
-        return f"{arguments[0]} {arguments[1]}/{arguments[2]}"
-    return "/".join(arguments if len(arguments) == 2 else ["1", *arguments])
-
-
-def _constant(text: str) -> Callable[[list[str]], str]:
-    return lambda arguments: text
-
-
-def _after(prefix: str) -> Callable[[list[str]], str]:
-    return lambda arguments: f"{prefix}{arguments[0]}" if arguments and arguments[0] else ""
-
-
-_AS_WRITTEN = _table("""
-    nowrap/nobr/small/smaller/big/larger/sc/smallcaps/vanchor/visible anchor/em/strong/mvar/math/var/code/mono/abbr
-    tooltip/keypress/nihongo/ill/interlanguage link/flag/flagcountry/val/nts/not a typo/proper name
-    """)
-_WORDS: dict[str, Callable[[list[str]], str]] = {
-    **dict.fromkeys(("lang", "transl", "transliteration", "ipa", "ipalink", "ipablink", "ipa link"), _last),
-    **dict.fromkeys(_AS_WRITTEN, _first),
-    "langx": _second,
-    **dict.fromkeys(("quote", "blockquote", "quotation", "cquote", "quote box"), _quotation),
-    **dict.fromkeys(("convert", "cvt"), _convert),
-    **dict.fromkeys(("frac", "sfrac", "fraction"), _fraction),
-    **dict.fromkeys(("circa", "c.", "ca."), _after("c. ")),
-    "as of": _after("As of "),
-    **dict.fromkeys(("angbr", "vr"), lambda arguments: f"⟨{arguments[0]}⟩" if arguments else ""),
-    "chem": "".join,
-    **dict.fromkeys(("nbsp", "spaces", "space", "thinsp", "nnbsp"), _constant(" ")),
-    **dict.fromkeys(("ndash", "–", "en dash"), _constant("–")),
-    **dict.fromkeys(("spaced ndash", "snd", "spnd", "spaced en dash"), _constant(" – ")),
-    **dict.fromkeys(("mdash", "—", "em dash"), _constant("—")),
-    **dict.fromkeys(("·", "•", "dot", "bullet"), _constant(" · ")),
-    **dict.fromkeys(("pipe", "!"), _constant("|")),
-    "=": _constant("="),
-    "'s": _constant("'s"),
-    "'": _constant("'"),
-    "!!": _constant("‖"),
-}
+    return words(" ".join(str(node.name).replace("_", " ").split()), _arguments(node)) or _HOLE
 
 
 def _sections(lines: list[str]) -> list[str]:
@@ -337,7 +276,22 @@ def _sections(lines: list[str]) -> list[str]:
     return kept
 
 
+def _converted(match: re.Match[str]) -> str:
+    """What a language conversion shows: of several variants the first that is not empty."""
+    formula, text = match.groups()
+    if formula is not None:
+        return formula
+    if flags := _CONVERSION_FLAGS.match(text):
+        if flags[1] and set(flags[1]) & set("HT+-"):  # rules and the page's title: nothing stands here
+            return ""
+        text = text[flags.end() :]
+    variants = [variant[1].strip() for part in text.split(";") if (variant := _VARIANT.match(part))]
+    return next(filter(None, variants), "") if variants else text
+
+
 def _tidy(line: str) -> str:
+    if "-{" in line:
+        line = _CONVERSION.sub(_converted, line)
     line = _STRAY_CALL.sub(_HOLE, _SWITCH.sub(_HOLE, _STRAY_TAG.sub(_HOLE, line)))
     line = _SPACES.sub(" ", line.replace(_HEADING, "")).lstrip(" :;*")
     if _HOLE in line:
@@ -356,5 +310,6 @@ def _tidy(line: str) -> str:
         line = _HOLE_ALONE.sub(lambda hole: " " if " " in hole.group() else "", line)
         line = _SPACES.sub(" ", line)
     line = line.replace("'''", "").replace("''", "").strip()
+    line = line.translate(_AS_SHOWN)
     # A line of nothing but punctuation is what removed templates leave of a list item.
     return line if any(character.isalpha() or character.isdecimal() for character in line) else ""

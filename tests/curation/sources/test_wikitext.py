@@ -37,6 +37,43 @@ TABLE = [
     ("Built {{circa|1850}}{{snd}}later.", "Built c. 1850 – later."),
     ("{{frac|1|2}}, {{frac|3}}, {{frac|2|3|4}}", "1/2, 1/3, 2 3/4"),
     ("{{quote|Said so.|author}}", "Said so."),
+    # In the 20 languages: their templates, and their names of files and categories.
+    ("[[Файл:A.jpg|мини|Река]]София ({{lang|el|Σερδική}}) е. [[Категория:Г]]", "София (Σερδική) е."),
+    ("[[Fitxer:A.jpg|min|Riu]]Al {{segle|XIX}}, {{coord|1|2}}. [[Categoria:X]]", "Al segle XIX."),
+    ("[[Soubor:A.jpg|n|Ř]]Praha ({{cizojazyčně|de|Prag}}). [[Kategorie:X]]", "Praha (Prag)."),
+    ("[[Fil:A.jpg|x]]Aarhus ({{lang-de|Arhus}}) er.{{citat|Ord.}} [[Kategori:X]]", "Aarhus (Arhus) er.\nOrd."),
+    ('Köln ({{laS|Colonia}}; {{enS|Cologne}}), {{"|so}}. [[Kategorie:X]]', "Köln (Colonia; Cologne), „so“."),
+    ("Born ({{birth date|1900|1|2}}, {{GBP|5}}, {{US$|3}}) on {{HMS|Hood|51|6}}, {{ship|USS|Lee}}.",
+     "Born (£5, US$3) on HMS Hood, USS Lee."),
+    ("[[Archivo:A.jpg|x]]Al {{unidad|5|km2}}, {{siglo|XVI||s}}. [[Categoría:X]]", "Al 5 km², siglo XVI."),
+    ("Au {{s|XIX|e}}, {{sp|XV|e|et|XVI|e}}, {{IIe siècle}}.", "Au XIXe siècle, XVe et XVIe siècles, IIe siècle."),
+    ("Le {{1er|mai}}, {{date|14|juillet|1789}}, {{unité|9|kg}}, {{citation|mot}}.",
+     "Le 1er mai, 14 juillet 1789, 9 kg, « mot »."),
+    ("[[Datoteka:A.jpg|m|x]]Zagreb ({{jez-de|Agram}}). [[Kategorija:X]]", "Zagreb (Agram)."),
+    ("[[Fájl:A.jpg|b|x]]Buda {{szám|12|km}}. {{idézet|Szó.}} [[Kategória:X]]", "Buda 12 km.\nSzó."),
+    ("{{formatnum:12345}} ({{latino|Roma}}).{{citazione|Testo|A}} [[Categoria:X]]", "12345 (Roma).\nTesto"),
+    ("[[Bestand:A.jpg|m|x]]Luik.{{citaat|Woord.}} [[Categorie:X]]", "Luik.\nWoord."),
+    ("[[Plik:A.jpg|t|x]]Łódź ({{lang|de|Lodsch}}).{{r|a}}{{cytat|Z.}} [[Kategoria:X]]", "Łódź (Lodsch).\nZ."),
+    ("[[Ficheiro:A.jpg|m|x]]Tem {{fmtn|12|km}}; {{séc|XIX}}, {{-séc|I}}; fim.",
+     "Tem 12 km; século XIX, século I a.C.; fim."),
+    ("[[Fișier:A.jpg|t|x]]Cluj ({{lang-de|Klausenburg}}). [[Categorie:X]]", "Cluj (Klausenburg)."),
+    ("{{s|На реке}}, {{нп5|Имя|имя|en|Name}} и {{нп5|Род||en|X}}, 5{{e|6}}.", "На реке, имя и Род, 5×10⁶."),
+    ("[[Slika:A.jpg|s|x]]Ljubljana ({{jezik-de|Laibach}}). [[Kategorija:X]]", "Ljubljana (Laibach)."),
+    ("[[Датотека:A.jpg|м|x]]Београд ({{јез-мађ|N}}). [[Категорија:X]]", "Београд (N)."),
+    ("[[Fil:A.jpg|m|x]]Göteborg ({{lang-de|Gotenburg}}). [[Kategori:X]]", "Göteborg (Gotenburg)."),
+    ("[[Файл:A.jpg|м|x]]Київ, {{nobr|5 км}}, {{нп|Їх|їх|en|X}}. [[Категорія:X]]", "Київ, 5 км, їх."),
+    # Language conversion.
+    ("је -{Belgrade}- и -{[[Пут|пут]]}-, -{R|NATO}-", "је Belgrade и пут, NATO"),
+    ("-{sr-ec:Хрватска; sr-el:Hrvatska}- -{sr-ec:; sr-el:jek}-", "Хрватска jek"),
+    ("-{H|sr-ec:а; sr-el:a}-Ово-{T|Наслов}- је -{A|sr-ec:б; sr-el:b}-.", "Ово је б."),
+    ("<math>a-{b}-c</math> -{x", "$a-{b}-c$ -{x"),
+    # Shown, so not markup.
+    ("The &lt;b&gt; tag, <nowiki><br></nowiki>, <nowiki>''x''</nowiki>", "The <b> tag, <br>, ''x''"),
+    ("<nowiki>{{call|x}} [[Image:x]] -{a}-</nowiki> &amp;lt;", "{{call|x}} [[Image:x]] -{a}- &lt;"),
+    ("<pre>\n| a | b |\n! c\n</pre>", "| a | b |\n! c"),
+    # Never closed.
+    ("Text.<!-- a --> More. <!-- the rest", "Text. More."),
+    ("<nowiki><!--</nowiki> opens one.", "<!-- opens one."),
     # Punctuation around what went.
     ("Rome ({{IPAc-en|x}}; {{lang-it|Roma}}) is.", "Rome (Roma) is."),
     ("Rome ({{a}} ; {{b}}) is.", "Rome is."),
@@ -57,7 +94,7 @@ TABLE = [
     ("", ""),
     ("'", ""),
     ("\x00\x01\x02", ""),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("wikitext", "text"), TABLE)
@@ -73,6 +110,7 @@ def test_headings_stay_with_their_text_and_go_without() -> None:
 def test_sections_of_links_go_with_what_is_under_them() -> None:
     wikitext = "Lead.\n== See also ==\n* [[X]]\n=== More ===\n* [[Y]]\n== Life ==\ntext\n== Einzelnachweise ==\n* z"
     assert plain_text(wikitext) == "Lead.\nLife\ntext"
+    assert plain_text("Vie.\n== Annexes ==\n=== Bibliographie ===\n* x\n=== Liens externes ===\n* y") == "Vie."
     assert plain_text("== Culture ==\n=== Literatur ===\ntext") == "Culture\nLiteratur\ntext"
 
 
@@ -105,7 +143,30 @@ def test_any_text_is_survived() -> None:
         ("May be:\n* x\n{{disambiguation}}", "disambiguation"),
         ("{{ Geodis }}", "geodis"),
         ("{{Human_name disambiguation|x}}", "human name disambiguation"),
-        ("{{Begriffsklärung}}", "begriffsklärung"),
+        *[
+            ("{{" + name + "}}", name.lower())
+            for name in (
+                "пояснение",
+                "Desambiguació",
+                "Rozcestník - příjmení",
+                "Flertydig",
+                "Begriffsklärung",
+                "Desambiguación",
+                "Homonymie",
+                "Razdvojba",
+                "Egyért",
+                "Disambigua",
+                "Dp",
+                "Ujednoznacznienie",
+                "Desambiguação",
+                "Dezambig",
+                "Неоднозначность",
+                "Razločitev",
+                "Вишезначна одредница",
+                "Förgrening",
+                "Багатозначність",
+            )
+        ],
         ("__DISAMBIG__", "__DISAMBIG__"),
         ("A page on {{disambiguation needed|date=x}} tags", None),
         ("Text.", None),
