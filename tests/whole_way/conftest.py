@@ -129,17 +129,21 @@ def models(pages: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def wet(pages: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """14 WET files of the sample's texts, every fifth text again in another file; and `quick.toml`, a recipe for them.
+    """An eighth of the sample's texts as WET files; and `quick.toml`, a recipe for them."""
+    return write_wet(tmp_path_factory.mktemp("wet"), pages[::8])
+
+
+def write_wet(folder: Path, pages: list[tuple[str, str]]) -> Path:
+    """14 WET files of these pages, every fifth again in another file; and `quick.toml`.
 
     WET, so that a run takes seconds: the text is there already.
     """
-    folder = tmp_path_factory.mktemp("wet")
-    some = pages[::8]
-    some += [page for page in some if len(page[1]) % 5 == 0]
+    folder.mkdir(exist_ok=True)
+    pages = pages + [page for page in pages if len(page[1]) % 5 == 0]
     for number in range(14):
         with (folder / f"{number:05d}.warc.wet.gz").open("wb") as stream:
             writer = WARCWriter(stream, gzip=True)
-            for url, text in some[number::14]:
+            for url, text in pages[number::14]:
                 body = text.encode()
                 headers = {"WARC-Date": "2026-01-01T00:00:00Z"}
                 writer.write_record(

@@ -14,6 +14,7 @@ from models.artifact import read_manifest
 from pipelines import export, reference, run
 from pipelines.part_files import StageFiles, read_documents
 from pipelines.reference_sample import Pages
+from tests.whole_way.conftest import write_wet
 
 SPELLINGS = [
     "<ref>{url}</ref>",
@@ -81,9 +82,10 @@ def test_exactly_the_cited_pages_are_found(made, cited, dump, tmp_path) -> None:
     assert parameters["languages"]  # identified here, since this stage comes before the recipe does it
 
 
-def test_ranges_and_workers_change_no_byte(made, wet, dump, tmp_path, monkeypatch) -> None:
+def test_ranges_and_workers_change_no_byte(made, pages, dump, tmp_path, monkeypatch) -> None:
     """The same documents, read in ranges of two sizes; the smaller ones are searched by two processes."""
     results = []
+    wet = write_wet(tmp_path / "wet", pages[::3])
     monkeypatch.setattr(reference, "LIGHT_DOCUMENTS", 0)  # or one process would do for so few
     for name, size, workers in (("a", "20KiB", "2"), ("b", "128MiB", "1")):
         options = ["--recipe", str(wet / "quick.toml"), "--models", str(made.models), "--output", str(tmp_path / name)]
