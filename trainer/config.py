@@ -1,4 +1,4 @@
-"""What a run is: four frozen dataclasses, read from a preset (TOML) and `--set section.key=value`, strictly.
+"""What a run is: five frozen dataclasses, read from a preset (TOML) and `--set section.key=value`, strictly.
 
 Precedence: defaults here < preset file < command line. The resolved configuration is stored in every checkpoint.
 """
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from curation.errors import UserError
 
+RECOMPUTE = ("none", "selective", "full")
 PRESETS = Path(__file__).parent / "presets"
 T = TypeVar("T")
 
@@ -93,9 +94,34 @@ class RunConfig:
     evaluate_tokens: int = 1_000_000  # at most, per source, while training
     checkpoint_every: int = 1000
     compile: bool = False  # torch.compile: faster on a GPU, minutes of waiting on a CPU
+    recompute: str = "none"  # what the backward pass computes again to save memory: "none", "selective" or "full"
+    document_mask: bool = False  # attention stays within a document and its positions begin anew (Llama 3, section 3.2)
+    skip_z: float = (
+        0.0  # an update whose loss or gradient lies so many deviations above the last 128 is left out; 0: none
+    )
 
     def __post_init__(self) -> None:
-        _positive(self, "run", or_zero=("seed",))
+        _positive(self, "run", or_zero=("seed", "skip_z"))
+        if self.recompute not in RECOMPUTE:
+            raise UserError(f"run.recompute = {self.recompute!r}: it is one of {', '.join(RECOMPUTE)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParallelConfig:
+    """How torchrun's processes divide the work: `replicate` x `shard` x `tensor` of them, and one without torchrun.
+
+    The rows of a step are divided over replicate x shard: trainer/parallel.py.
+    """
+
+    replicate: int = 1  # copies of the model, each cut over the others: with shard, HSDP
+    shard: int = -1  # pieces that weights, gradients and moments are cut into, FSDP; -1: as many as processes are left
+    tensor: int = 1  # processes that share each matrix product and each row of tokens; within one machine
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if value < 1 and not (item.name == "shard" and value == -1):
+                raise UserError(f"parallel.{item.name} = {value}: it must be above 0")
 
 
 # What may change when a run is continued: none of these alters which function is learned from which data.
@@ -106,6 +132,10 @@ FREE = (
     "run.evaluate_tokens",
     "run.checkpoint_every",
     "run.compile",
+    "run.recompute",
+    "parallel.replicate",
+    "parallel.shard",
+    "parallel.tensor",
 )
 
 
@@ -115,6 +145,7 @@ class Config:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     run: RunConfig
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -2,8 +2,8 @@
 
     python -m trainer.generate --checkpoint RUN --prompt "The river" --temperature 0.8 --top-p 0.95 --seed 0
 
-The whole window goes through the model again for each token: there is no cache of keys and values. Fit for looking at a
-model, not for serving one.
+Keys and values of what was read are kept, so each token costs one pass of one token. Fit for looking at a model, not
+for serving one: one text at a time.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from curation.errors import CommandLine, UserError, exit_on_user_error
 from trainer import checkpoint
 from trainer.device import DEVICES, autocast, pick
+from trainer.model import Llama
 
 
 @torch.no_grad()
 def generate(
-    model: nn.Module,
+    model: Llama,
     prompt: Sequence[int],
     length: int,
     *,
@@ -36,23 +37,29 @@ def generate(
 ) -> list[int]:
     """Up to `length` tokens that follow the prompt (which starts with BOS), ending before `stop`.
 
-    The model sees the last `context` tokens. Temperature 0 takes the likeliest token each time. The same arguments give
-    the same tokens: the draw is made on the CPU from `seed`.
+    The model sees all tokens up to `context` of them; whenever there would be more, it forgets all but the last half of
+    the context and goes on. Temperature 0 takes the likeliest token each time. The same arguments give the same tokens:
+    the draw is made on the CPU from `seed`.
     """
     generator = torch.Generator().manual_seed(seed)
     tokens = list(prompt)
     was_training = model.training
     model.eval()
+    past, unread = model.nothing_read(), tokens[-context:]
+    read = 0
     for _ in range(length):
-        window = torch.tensor([tokens[-context:]], device=device)
+        if read + len(unread) > context:
+            past, unread, read = model.nothing_read(), tokens[-max(1, context // 2) :], 0
         with autocast(device):
-            logits = model(window)[0, -1]
+            logits = model(torch.tensor([unread], device=device), past=past)[0, -1]
+        read += len(unread)
         logits = logits.float().cpu()
         logits[list(banned)] = -torch.inf
         token = draw(logits, temperature, top_p, generator)
         if token == stop:
             break
         tokens.append(token)
+        unread = [token]
     model.train(was_training)
     return tokens[len(prompt) :]
 
@@ -68,7 +75,7 @@ def draw(logits: Tensor, temperature: float, top_p: float, generator: torch.Gene
 
 
 def write(
-    model: nn.Module,
+    model: Llama,
     found: checkpoint.Checkpoint,
     prompt: str,
     length: int,
@@ -100,7 +107,11 @@ def write(
 def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandLine(prog="python -m trainer.generate", description="Continue a prompt.")
     parser.add_argument("--checkpoint", type=Path, required=True, help="a checkpoint, or a run's output directory")
-    parser.add_argument("--prompt", default="", help="how the text begins; empty: the model begins a document")
+    parser.add_argument(
+        "--prompt",
+        action="append",
+        help="how the text begins; may be given several times; by default the model begins a document",
+    )
     parser.add_argument("--tokens", type=int, default=100, help="how many to write at most")
     parser.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest token each time")
     parser.add_argument("--top-p", type=float, default=0.95)
@@ -112,7 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     device = pick(args.device)
     found = checkpoint.find(args.checkpoint)
     model = checkpoint.load_model(found, device)
-    print(write(model, found, args.prompt, args.tokens, device, args.temperature, args.top_p, args.seed))
+    for prompt in args.prompt or [""]:
+        print(write(model, found, prompt, args.tokens, device, args.temperature, args.top_p, args.seed), flush=True)
     return 0
 
 

@@ -1,27 +1,40 @@
-"""Export to the layout of Hugging Face transformers: a renaming, since model.py keeps its rotary convention.
+"""To Hugging Face transformers and back: a renaming, since model.py keeps its rotary convention.
 
-    python -m trainer.hf --checkpoint RUN --out DIR
+    python -m trainer.hf --checkpoint RUN --out DIR                          export
+    python -m trainer.hf --from DIR --data DATASET --preset NAME --out RUN   import
 
-DIR then opens with `transformers.LlamaForCausalLM.from_pretrained(DIR)`, whose fp32 logits equal ours to the bit.
+DIR then opens with `AutoModelForCausalLM` and `AutoTokenizer`; its fp32 logits equal ours to the bit. An imported model
+is a checkpoint of step 0 of a run on DATASET, whose tokenizer it must share: the optimiser begins anew, and
+`trainer.pretrain` with the same preset trains on. Weights come back to the bit; bf16 and fp16 ones as fp32.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
-from curation.errors import CommandLine, InputError, exit_on_user_error
-from trainer import checkpoint
-from trainer.config import ModelConfig
+from curation.errors import CommandLine, InputError, UserError, exit_on_user_error
+from curation.token_shard import Dataset
+from trainer import checkpoint, hf_tokenizer
+from trainer import config as configuration
+from trainer.config import Config, ModelConfig
+from trainer.model import Llama, build
+from trainer.optim import adamw
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_SHARD_BYTES = 5_000_000_000
+_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _NAMES = {
     "embed": "model.embed_tokens",
     "norm": "model.norm",
@@ -36,6 +49,22 @@ _NAMES = {
     "ffn.up": "mlp.up_proj",
     "ffn.down": "mlp.down_proj",
 }
+_SIZES = {
+    "dim": "hidden_size",
+    "ffn": "intermediate_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "context": "max_position_embeddings",
+    "vocabulary": "vocab_size",
+    "norm_eps": "rms_norm_eps",
+}
+_ROPE = {
+    "rope_factor": "factor",
+    "rope_low": "low_freq_factor",
+    "rope_high": "high_freq_factor",
+    "rope_original": "original_max_position_embeddings",
+}
+_FIXED = {"model_type": "llama", "hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
 _BLOCK = re.compile(r"(?:(?P<block>blocks\.\d+)\.)?(?P<part>.+)\.weight")
 
 
@@ -53,59 +82,186 @@ def state_dict(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {hf_name(name): tensor for name, tensor in weights.items()}
 
 
-def config_json(config: ModelConfig, bos: int, eos: int) -> dict[str, Any]:
+def config_json(config: ModelConfig, bos: int, eos: int, dtype: str = "float32") -> dict[str, Any]:
     """The config.json of a LlamaForCausalLM of this shape."""
-    scaling = {
-        "rope_type": "llama3",
-        "factor": config.rope_factor,
-        "low_freq_factor": config.rope_low,
-        "high_freq_factor": config.rope_high,
-        "original_max_position_embeddings": config.rope_original,
-    }
+    scaling = {"rope_type": "llama3", **{theirs: getattr(config, ours) for ours, theirs in _ROPE.items()}}
     return {
         "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_size": config.dim,
-        "intermediate_size": config.ffn,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
+        **_FIXED,
+        **{theirs: getattr(config, ours) for ours, theirs in _SIZES.items()},
         "num_key_value_heads": config.kv_heads,
         "head_dim": config.head_dim,
-        "vocab_size": config.vocabulary,
-        "max_position_embeddings": config.context,
-        "rms_norm_eps": config.norm_eps,
         "rope_theta": config.rope_theta,
         "rope_scaling": scaling if config.rope_factor != 1.0 else None,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "mlp_bias": False,
         "tie_word_embeddings": config.tied,
         "bos_token_id": bos,
         "eos_token_id": eos,
-        "torch_dtype": "float32",
+        "torch_dtype": dtype,
     }
 
 
-def export(found: checkpoint.Checkpoint, out: Path) -> None:
-    """Write config.json, model.safetensors and tokenizer.model to a directory that is new or empty."""
+def model_config(table: Mapping[str, Any]) -> ModelConfig:
+    """The shape that a config.json describes. Raises UserError for what is no LLaMA, or one that we cannot compute."""
+    rope = {**(table.get("rope_scaling") or {}), **(table.get("rope_parameters") or {})}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    stretched = kind == "llama3"
+    needed = [(table, key) for key in _SIZES.values()] + [(rope, key) for key in _ROPE.values() if stretched]
+    if missing := [key for where, key in needed if where.get(key) is None]:
+        raise UserError(f"config.json lacks {', '.join(missing)}")
+    heads = table["num_attention_heads"]
+    wrong = [f"{key} = {table[key]!r}" for key, value in _FIXED.items() if table.get(key, value) != value]
+    wrong += [f"rope_type = {kind!r}"] if kind not in ("default", "llama3") else []
+    if (size := table.get("head_dim")) and size * heads != table["hidden_size"]:
+        wrong.append(f"head_dim = {size}")
+    if wrong:
+        raise UserError(f"config.json says {', '.join(wrong)}: only LLaMA's own architecture is read")
+    return ModelConfig(
+        **{ours: table[theirs] for ours, theirs in _SIZES.items()},
+        **{ours: rope[theirs] for ours, theirs in _ROPE.items() if stretched},
+        kv_heads=table.get("num_key_value_heads") or heads,
+        rope_theta=float(rope.get("rope_theta", table.get("rope_theta", 10_000.0))),
+        tied=bool(table.get("tie_word_embeddings", False)),
+    )
+
+
+def export(
+    found: checkpoint.Checkpoint, out: Path, dtype: str = "float32", shard_bytes: int = _SHARD_BYTES
+) -> list[str]:
+    """Write a directory that is new or empty, and return the names of its files. It appears whole or not at all."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not empty: choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    model = checkpoint.load_model(found, torch.device("cpu"))
-    save_file(state_dict(model.state_dict()), out / "model.safetensors", metadata={"format": "pt"})
-    shutil.copyfile(found.tokenizer_file, out / "tokenizer.model")
-    described = config_json(found.config.model, found.tokenizer["bos"], found.tokenizer["eos"])
-    (out / "config.json").write_text(json.dumps(described, indent=2) + "\n")
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    temporary.mkdir(parents=True)
+    try:
+        model = checkpoint.load_model(found, torch.device("cpu"))
+        bos, eos = found.tokenizer["bos"], found.tokenizer["eos"]
+        tables = {
+            "config.json": config_json(found.config.model, bos, eos, dtype),
+            "generation_config.json": {"bos_token_id": bos, "eos_token_id": eos},
+        }
+        for name, table in tables.items():
+            (temporary / name).write_text(json.dumps(table, indent=2) + "\n")
+        hf_tokenizer.write(found.tokenizer_file, temporary, found.config.model.context)
+        write_weights(state_dict(model.state_dict()), temporary, DTYPES[dtype], shard_bytes)
+        os.replace(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return sorted(path.name for path in out.iterdir())
+
+
+def write_weights(
+    weights: Mapping[str, torch.Tensor], directory: Path, dtype: torch.dtype, shard_bytes: int = _SHARD_BYTES
+) -> None:
+    """model.safetensors; or, if it would be larger than `shard_bytes`, several files and the index of them."""
+    shards: list[list[str]] = [[]]
+    room, whole = shard_bytes, 0
+    for name, tensor in weights.items():
+        size = tensor.numel() * dtype.itemsize
+        if size > room and shards[-1]:
+            shards.append([])
+            room = shard_bytes
+        shards[-1].append(name)
+        room, whole = room - size, whole + size
+    files = [f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
+    if len(shards) == 1:
+        files = [_WEIGHTS]
+    for file, names in zip(files, shards, strict=True):
+        tensors = {name: weights[name].to(dtype).contiguous() for name in names}
+        save_file(tensors, directory / file, metadata={"format": "pt"})
+    if len(shards) > 1:
+        places = {name: file for file, names in zip(files, shards, strict=True) for name in names}
+        index = {"metadata": {"total_size": whole}, "weight_map": places}
+        (directory / _INDEX).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def load(directory: Path, context: int | None = None) -> Llama:
+    """The model in a directory of Hugging Face, in fp32 on the CPU, in evaluation mode. `context` overrides its own.
+
+    Raises InputError for files that are missing or damaged, UserError for another architecture.
+    """
+    config = model_config(_json(directory / "config.json"))
+    model = build(dataclasses.replace(config, context=context or config.context), torch.device("cpu"))
+    waiting = {hf_name(name): tensor for name, tensor in model.state_dict().items()}
+    for name, tensor in _weights(directory):
+        if name == "lm_head.weight" and config.tied:
+            continue  # some files hold the embeddings twice
+        if name.endswith("rotary_emb.inv_freq"):
+            continue  # of old files; they follow from the shape
+        ours = waiting.pop(name, None)
+        if ours is None or ours.shape != tensor.shape:
+            raise InputError(f"{directory} holds {name} {list(tensor.shape)}, which its config.json does not foresee")
+        ours.copy_(tensor)
+    if waiting:
+        raise InputError(f"{directory} lacks {', '.join(list(waiting)[:3])}")
+    return model.eval()
+
+
+def import_(directory: Path, dataset: Dataset, config: Config, out: Path) -> Path:
+    """Write the checkpoint of step 0 of a run of `config` on `dataset`, with the weights of a directory.
+
+    Raises UserError if its shape or its tokenizer is another, or if `out` holds checkpoints.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} exists and is not empty: choose another --out")
+    hf_tokenizer.check_same(checkpoint.tokenizer_of(dataset), directory)
+    model = load(directory, config.model.context)
+    theirs = dataclasses.asdict(model.config)
+    ours = dataclasses.asdict(config.model)
+    ours["vocabulary"] = ours["vocabulary"] or theirs["vocabulary"]
+    if wrong := [f"--set model.{key}={json.dumps(theirs[key])}" for key in ours if ours[key] != theirs[key]]:
+        raise UserError(f"the preset is of another shape than {directory}: {' '.join(wrong)}")
+    config = dataclasses.replace(config, model=model.config)
+    optimiser = adamw(model, config.optimiser)
+    for parameter in model.parameters():
+        zeros = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
+        optimiser.state[parameter] = {"step": torch.zeros(()), **zeros}
+    return checkpoint.save(out, model, optimiser, 0, 0, dataset, config)
+
+
+def _weights(directory: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    index = directory / _INDEX
+    files = sorted(set(_json(index)["weight_map"].values())) if index.is_file() else [_WEIGHTS]
+    for file in files:
+        try:
+            yield from load_file(directory / file).items()
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{directory / file}: {error}") from None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        table: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from None
+    return table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = CommandLine(prog="python -m trainer.hf", description="Export for transformers.")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="a checkpoint, or a run's output directory")
+    parser = CommandLine(prog="python -m trainer.hf", description="Export for transformers, or import from it.")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--checkpoint", type=Path, help="export this: a checkpoint, or a run's output directory")
+    source.add_argument("--from", dest="directory", type=Path, help="import this: a directory of Hugging Face")
     parser.add_argument("--out", type=Path, required=True, help="a directory to create")
+    export_only = parser.add_argument_group("export")
+    export_only.add_argument("--dtype", choices=DTYPES, default="float32", help="of the weights in the files")
+    export_only.add_argument("--shard-bytes", type=int, default=_SHARD_BYTES, help="the most that a file may hold")
+    import_only = parser.add_argument_group("import")
+    import_only.add_argument("--data", type=Path, help="the dataset to train on, of the same tokenizer")
+    import_only.add_argument("--preset", default="tiny", help="the run to begin; its model must have the same shape")
+    import_only.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     args = parser.parse_args(argv)
-    found = checkpoint.find(args.checkpoint)
-    export(found, args.out)
-    print(f"{found.path} is now {args.out}: config.json, model.safetensors, tokenizer.model")
+    if args.checkpoint:
+        found = checkpoint.find(args.checkpoint)
+        files = export(found, args.out, args.dtype, args.shard_bytes)
+        print(f"{found.path} is now {args.out}: {', '.join(files)}")
+        return 0
+    if args.data is None:
+        raise UserError("--from needs --data: a checkpoint belongs to a dataset")
+    config = configuration.load(args.preset, args.set)
+    path = import_(args.directory, Dataset.open(args.data), config, args.out)
+    overrides = "".join(f" --set {setting}" for setting in args.set)
+    print(f"{args.directory} is now {path}; to train on:")
+    print(f"  python -m trainer.pretrain --data {args.data} --out {args.out} --preset {args.preset}{overrides}")
     return 0
 
 

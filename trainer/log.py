@@ -2,6 +2,8 @@
 
 {"step": 120, "loss": 4.21, "grad_norm": 0.83, "lr": 0.00029, "g": 3840, "seconds": 0.29}
 {"step": 120, "heldout": {"web": {"bits": 81234.5, "bytes": 40321, ...}, ...}}
+
+Where the package `tensorboard` is installed, OUT/tensorboard shows the same curves; log.jsonl is what counts.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import json
 import os
 import statistics
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +24,14 @@ class Log:
     """Appends to the file, and remembers what the step line and the final report need."""
 
     def __init__(self, path: Path, step: int) -> None:
-        """Continue after `step`: later lines, which no checkpoint covers, are taken out of the file."""
+        """Continue after `step`: later lines, which no checkpoint covers, are taken out of the file. At 0 all are."""
         self.first: dict[str, Any] | None = None
         self.last: dict[str, Any] | None = None
         self.heldout: dict[int, dict[str, Any]] = {}
         self._recent: dict[str, deque[float]] = {key: deque(maxlen=_WINDOW) for key in ("loss", "grad_norm")}
         kept = []
         for line in path.read_text().splitlines(keepends=True) if path.is_file() else ():
-            if not line.endswith("\n") or json.loads(line)["step"] > step:
+            if step == 0 or not line.endswith("\n") or json.loads(line)["step"] > step:
                 break
             kept.append(line)
             self._remember(json.loads(line))
@@ -36,14 +39,21 @@ class Log:
         temporary.write_text("".join(kept))
         os.replace(temporary, path)
         self._file = path.open("a")
+        self._curves = _writer(path.parent / "tensorboard", step)
 
     def append(self, record: dict[str, Any]) -> None:
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
+        if self._curves:
+            for name, value in curves(record):
+                self._curves.add_scalar(name, value, record["step"])
+            self._curves.flush()  # as whole as log.jsonl, however the process ends
         self._remember(record)
 
     def close(self) -> None:
         self._file.close()
+        if self._curves:
+            self._curves.close()
 
     def z_score(self, key: str, value: float) -> float:
         """How many standard deviations a value lies above the mean of the last 128; 0 before there are eight."""
@@ -55,7 +65,37 @@ class Log:
         if "heldout" in record:
             self.heldout[record["step"]] = record["heldout"]
             return
+        if record["loss"] is None:  # it was not finite, and the step was skipped
+            return
         self.first = self.first or record
         self.last = record
         for key, values in self._recent.items():
             values.append(record[key])
+
+
+def curves(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """The points of one line: train/loss and each other number, loss_by_source/web, heldout_bits_per_byte/web and /all.
+
+    A number in the line is a curve, whatever its name; what is null, text or step is none.
+    """
+    if heldout := record.get("heldout"):
+        for source, score in heldout.items():
+            yield f"heldout_bits_per_byte/{source}", score["bits"] / score["bytes"]
+        bits, size = (sum(score[key] for score in heldout.values()) for key in ("bits", "bytes"))
+        yield "heldout_bits_per_byte/all", bits / size
+    for key, value in record.items():
+        if type(value) in (int, float) and key != "step":
+            yield f"train/{key}", value
+    for source, loss in record.get("sources", {}).items():
+        yield f"loss_by_source/{source}", loss
+
+
+def _writer(directory: Path, step: int) -> Any:
+    """What writes event files, or None without tensorboard. Points after `step`, of an attempt that was cut off, are
+    purged by an event that every reader of these files understands; at 0 the whole attempt is."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    begun = directory.is_dir()
+    return SummaryWriter(directory, purge_step=(step + 1 if step else 0) if begun else None)

@@ -157,3 +157,24 @@ def test_the_configuration_is_stored_whole(out: Path) -> None:
     stored = json.loads((out / "checkpoint-0000003" / "checkpoint.json").read_text())["config"]
     assert stored == CONFIG.to_dict()
     assert isinstance(CONFIG, Config)
+
+
+def test_a_checkpoint_from_before_there_were_several_processes_is_read(out: Path) -> None:
+    path = out / "checkpoint-0000003" / "checkpoint.json"
+    description = json.loads(path.read_text())
+    del description["skipped"], description["skipped_in_a_row"], description["config"]["parallel"]
+    path.write_text(json.dumps(description))
+    found = checkpoint.find(out)
+    assert (found.step, found.skipped, found.skipped_in_a_row, found.config) == (3, 0, 0, CONFIG)
+
+
+def test_nothing_to_remember_before_the_first_update(tmp_path: Path, dataset: Dataset) -> None:
+    """The first steps may all have been skipped."""
+    checkpoint.save(tmp_path, *trained(0), 2, 16, dataset, CONFIG, skipped=(2, 2))
+    model, optimiser = trained(0, seed=7)
+    found = checkpoint.find(tmp_path)
+    checkpoint.restore(found, model, optimiser)
+    assert (found.skipped, found.skipped_in_a_row) == (2, 2)
+    advance(model, optimiser, 0)
+    for one, other in zip(model.parameters(), trained(1)[0].parameters(), strict=True):
+        assert torch.equal(one, other)

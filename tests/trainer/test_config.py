@@ -34,6 +34,11 @@ def test_override_takes_the_type_of_the_setting() -> None:
         ("run.steps=0", "above 0"),
         ("schedule.final=-0.1", "0 or more"),
         ("optimiser.beta2=1.0", "below 1"),
+        ("run.skip_z=-1.0", "0 or more"),
+        ("parallel.shard=0", "above 0"),
+        ("parallel.shard=-2", "above 0"),
+        ("parallel.tensor=-1", "above 0"),
+        ("parallel.tensors=2", "did you mean parallel.tensor?"),
         ("model.heads=3", "heads must divide dim"),
         ("model.kv_heads=3", "kv_heads must divide heads"),
     ],
@@ -64,6 +69,9 @@ def test_a_preset_may_be_a_file_and_must_be_complete_and_toml(tmp_path: Path) ->
 
 
 def test_changes_names_what_differs_but_not_what_may() -> None:
-    old, new = load("tiny"), load("tiny", ["run.seed=9", "run.checkpoint_every=3", "optimiser.lr=0.5"])
+    old, new = (
+        load("tiny"),
+        load("tiny", ["run.seed=9", "run.checkpoint_every=3", "optimiser.lr=0.5", "parallel.tensor=4"]),
+    )
     assert changes(old, old) == []
     assert changes(old, new) == [f"optimiser.lr was {old.optimiser.lr}, now 0.5", "run.seed was 0, now 9"]

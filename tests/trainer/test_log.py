@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from trainer.log import Log
+from trainer.log import Log, curves
 
 
 def line(step: int, loss: float = 1.0) -> dict[str, float]:
@@ -41,3 +42,85 @@ def test_z_score_is_of_the_last_128_and_0_before_eight(tmp_path: Path) -> None:
     assert log.z_score("loss", 4.5) == pytest.approx(2.5)
     assert log.z_score("grad_norm", 9.0) == 0.0  # never varied: no scale to measure by
     log.close()
+
+
+def test_a_run_that_never_saved_begins_its_log_anew(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    log = Log(path, 0)
+    log.append({"step": 0, "heldout": {}})
+    log.append(line(1))
+    log.close()
+    log = Log(path, 0)
+    assert path.read_text() == ""
+    assert log.first is None
+    assert log.heldout == {}
+    log.close()
+
+
+def test_every_number_is_a_curve_and_heldout_losses_are_per_byte() -> None:
+    record = {"step": 7, "loss": 2.5, "g": 70, "grad_norm": None, "skipped": "why", "sources": {"web": 2.25, "code": 3}}
+    assert dict(curves(record)) == {
+        "train/loss": 2.5,
+        "train/g": 70,
+        "loss_by_source/web": 2.25,
+        "loss_by_source/code": 3,
+    }
+    scores = {"web": {"bits": 30.0, "bytes": 20, "tokens": 9}, "code": {"bits": 10.0, "bytes": 20, "tokens": 9}}
+    assert dict(curves({"step": 7, "heldout": scores})) == {
+        "heldout_bits_per_byte/web": 1.5,
+        "heldout_bits_per_byte/code": 0.5,
+        "heldout_bits_per_byte/all": 1.0,
+    }
+    assert dict(curves({"step": 7, "heldout": {}})) == {}
+
+
+def points(directory: Path, name: str) -> list[tuple[int, float]]:
+    """A curve as TensorBoard shows it."""
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = reader.EventAccumulator(str(directory), size_guidance={"scalars": 0})
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars(name)]
+
+
+def test_tensorboard_shows_each_step_once_after_an_interruption(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    log = Log(tmp_path / "log.jsonl", 0)
+    heldout = {"web": {"bits": 16.0, "bytes": 4}}
+    for step in (1, 2, 3, 4):
+        log.append({**line(step, step * 0.5), "sources": {"web": step * 0.25}})
+        if step % 2 == 0:
+            log.append({"step": step, "heldout": heldout})
+    # no close: the process was killed, and what it wrote is there all the same
+    assert points(tmp_path / "tensorboard", "train/loss") == [(1, 0.5), (2, 1.0), (3, 1.5), (4, 2.0)]
+    again = Log(tmp_path / "log.jsonl", 2)
+    for step in (3, 4, 5):
+        again.append({**line(step, step * 8.0), "sources": {"web": step * 4.0}})
+    again.close()
+    assert points(tmp_path / "tensorboard", "train/loss") == [(1, 0.5), (2, 1.0), (3, 24.0), (4, 32.0), (5, 40.0)]
+    assert points(tmp_path / "tensorboard", "loss_by_source/web") == [
+        (1, 0.25),
+        (2, 0.5),
+        (3, 12.0),
+        (4, 16.0),
+        (5, 20.0),
+    ]
+    assert points(tmp_path / "tensorboard", "heldout_bits_per_byte/all") == [(2, 4.0)]
+    log.close()
+
+
+def test_tensorboard_forgets_an_attempt_that_never_saved(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    for loss in (1.0, 2.0):
+        log = Log(tmp_path / "log.jsonl", 0)
+        for step in (1, 2):
+            log.append(line(step, loss))
+        log.close()
+    assert points(tmp_path / "tensorboard", "train/loss") == [(1, 2.0), (2, 2.0)]
+
+
+def test_without_tensorboard_there_is_the_log_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if it were not installed
+    log = Log(tmp_path / "log.jsonl", 0)
+    log.append(line(1))
+    log.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]

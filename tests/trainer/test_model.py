@@ -1,12 +1,26 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.profiler import ProfilerActivity, profile
 
-from trainer.config import ModelConfig, load
-from trainer.model import FeedForward, Llama, RMSNorm, build, parameters, rotate, rotations, token_losses
+from trainer.attention import documents
+from trainer.config import PRESETS, ModelConfig, load, presets
+from trainer.model import (
+    FeedForward,
+    Llama,
+    RMSNorm,
+    build,
+    compile_blocks,
+    parameters,
+    rotate,
+    rotations,
+    token_losses,
+)
 
 SMALL = ModelConfig(dim=32, layers=2, heads=4, kv_heads=2, ffn=48, context=16, vocabulary=50)
 
@@ -18,33 +32,47 @@ def small(seed: int = 0, **changes: object) -> Llama:
     return model
 
 
-@pytest.mark.parametrize(
-    ("preset", "count"),
-    [
-        ("llama1-7b", 6_738_415_616),
-        ("llama1-13b", 13_015_864_320),
-        ("llama1-33b", 32_528_943_616),
-        ("llama1-65b", 65_285_660_672),
-        ("llama2-7b", 6_738_415_616),
-        ("llama2-13b", 13_015_864_320),
-        ("llama2-34b", 33_743_970_304),
-        ("llama2-70b", 68_976_648_192),
-        ("llama3-8b", 8_030_261_248),
-        ("llama3-70b", 70_553_706_496),
-        ("llama3.1-8b", 8_030_261_248),
-        ("llama3.1-405b", 405_853_388_800),
-        ("llama3.2-1b", 1_235_814_400),
-        ("llama3.2-3b", 3_212_749_824),
-        ("tinyllama-1.1b", 1_100_048_384),
-    ],
-)
-def test_published_models_have_their_published_size(preset: str, count: int) -> None:
-    assert parameters(load(preset).model) == count
+# Parameters, and those of them that are in no embedding or output layer; where the preset leaves the vocabulary to the
+# dataset, with one of 32,000.
+SIZES = {
+    "llama1-7b": (6_738_415_616, 6_476_271_616),
+    "llama1-13b": (13_015_864_320, 12_688_184_320),
+    "llama1-33b": (32_528_943_616, 32_102_959_616),
+    "llama1-65b": (65_285_660_672, 64_761_372_672),
+    "llama2-7b": (6_738_415_616, 6_476_271_616),
+    "llama2-13b": (13_015_864_320, 12_688_184_320),
+    "llama2-34b": (33_743_970_304, 33_219_682_304),
+    "llama2-70b": (68_976_648_192, 68_452_360_192),
+    "llama3-8b": (8_030_261_248, 6_979_588_096),
+    "llama3-70b": (70_553_706_496, 68_452_360_192),
+    "llama3.1-8b": (8_030_261_248, 6_979_588_096),
+    "llama3.1-70b": (70_553_706_496, 68_452_360_192),
+    "llama3.1-405b": (405_853_388_800, 401_650_696_192),
+    "llama3.2-1b": (1_235_814_400, 973_146_112),
+    "llama3.2-3b": (3_212_749_824, 2_818_747_392),
+    "tinyllama-1.1b": (1_100_048_384, 968_976_384),
+    "tiny": (8_979_584, 787_584),
+    "20m": (21_204_224, 4_820_224),
+    "60m": (58_466_816, 25_698_816),
+    "125m": (134_105_856, 84_953_856),
+    "350m": (373_867_520, 308_331_520),
+}
 
 
-@pytest.mark.parametrize(("preset", "count"), [("60m", 58_466_816), ("125m", 134_105_856), ("350m", 373_867_520)])
-def test_our_sizes_with_a_vocabulary_of_32000(preset: str, count: int) -> None:
-    assert parameters(load(preset, ["model.vocabulary=32000"]).model) == count
+def test_every_preset_has_its_size() -> None:
+    assert set(presets()) == set(SIZES)
+    for preset, (count, inner) in SIZES.items():
+        config = load(preset).model
+        config = config if config.vocabulary else load(preset, ["model.vocabulary=32000"]).model
+        assert parameters(config) == count, preset
+        assert config.vocabulary is not None
+        assert count - config.vocabulary * config.dim * (1 if config.tied else 2) == inner, preset
+
+
+def test_every_preset_says_where_its_numbers_come_from() -> None:
+    for preset in presets():
+        first = (PRESETS / f"{preset}.toml").read_text().splitlines()[0]
+        assert re.match(r"# .*(arXiv \d{4}\.\d{5}|released configuration|reference code)|# Ours: ", first), preset
 
 
 def test_rmsnorm_is_x_over_its_root_mean_square() -> None:
@@ -141,3 +169,84 @@ def test_token_losses_are_minus_log_softmax_and_ignored_targets_are_free() -> No
     assert losses[1, 1:].tolist() == [0.0, 0.0]
     alone = token_losses(model, windows[1:, :2])
     torch.testing.assert_close(losses[1, :1], alone[0])  # what stands to the right is not seen
+
+
+def test_losses_with_and_without_gradients_are_the_same() -> None:
+    model, windows = small(), torch.tensor([[3, 4, 5, 6], [7, 8, -100, -100]])
+    with torch.no_grad():
+        torch.testing.assert_close(token_losses(model, windows), token_losses(model, windows).detach())
+
+
+def test_what_was_read_before_is_not_read_again_and_counts_the_same() -> None:
+    model = small().double().eval()
+    tokens = torch.randint(0, 50, (2, 12), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole, past = model(tokens), model.nothing_read()
+        steps = [model(tokens[:, :5], past=past), *(model(tokens[:, i : i + 1], past=past) for i in range(5, 12))]
+    assert all(step.shape == (2, 1, 50) for step in steps)
+    torch.testing.assert_close(torch.cat(steps, dim=1), whole[:, 4:], rtol=0, atol=1e-13)
+
+
+def step(model: Llama, tokens: torch.Tensor, **arguments: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    total, _ = model(tokens[:, :-1], tokens[:, 1:], **arguments)
+    return total, list(torch.autograd.grad(total, list(model.parameters())))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_recomputation_changes_no_bit_of_the_gradients(masked: bool) -> None:
+    model, tokens = small(), torch.randint(0, 50, (2, 17), generator=torch.Generator().manual_seed(0))
+    arguments = {"documents": documents(tokens[:, :-1], 7)} if masked else {}
+    loss, expected = step(model, tokens, **arguments)
+    for what in ("selective", "full", "none"):
+        model.set_recompute(what)
+        again, found = step(model, tokens, **arguments)
+        assert torch.equal(again, loss)
+        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True)), what
+
+
+def held(model: Llama, tokens: torch.Tensor) -> int:
+    """Bytes that the forward pass leaves allocated for the backward pass."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as log:
+        loss = model(tokens, tokens)
+    assert loss is not None
+    return sum(event.self_cpu_memory_usage for event in log.events())
+
+
+def test_recomputation_saves_memory() -> None:
+    """What is held for a block: half of what two more blocks hold. In fp32 numbers a token, as the shapes foresee."""
+    tokens = torch.zeros(2, 128, dtype=torch.long)
+    per_block = {}
+    for what in ("none", "selective", "full"):
+        sizes = []
+        for layers in (1, 3):
+            model = small(dim=64, ffn=192, layers=layers, context=128)
+            model.set_recompute(what)
+            model(tokens, tokens)  # the first call allocates what stays
+            sizes.append(held(model, tokens))
+        per_block[what] = (sizes[1] - sizes[0]) / 2 / (256 * 4)
+    x, matrices = 64, 64 + 32 + 32 + 64 + 192 + 192 + 64  # q k v o gate up down
+    assert per_block["full"] == pytest.approx(x, rel=0.02)
+    assert per_block["selective"] == pytest.approx(x + matrices + 64 + 4, rel=0.02)  # and attention, with a sum a head
+    assert per_block["none"] > 1.6 * per_block["selective"]
+
+
+@pytest.mark.parametrize(("what", "masked"), [("none", False), ("selective", True)])
+def test_blocks_compile_whole_and_once_for_all_of_them(what: str, masked: bool) -> None:
+    """No graph breaks (`fullgraph`), one compilation for 9 blocks, the same gradients, and none in evaluation."""
+    torch._dynamo.reset()
+    model, tokens = small(layers=9), torch.randint(0, 50, (2, 17), generator=torch.Generator().manual_seed(0))
+    arguments = {"documents": documents(tokens[:, :-1], 7)} if masked else {}
+    names = list(model.state_dict())
+    model.set_recompute(what)
+    loss, expected = step(model, tokens, **arguments)
+    counter = CompileCounterWithBackend("aot_eager")
+    compile_blocks(model, counter)
+    compiled, found = step(model, tokens, **arguments)
+    torch.testing.assert_close(compiled, loss)
+    torch.testing.assert_close(found, expected)
+    with torch.no_grad():
+        for length in range(2, 14):
+            model(tokens[:, :length])
+    assert counter.frame_count == 1
+    assert list(model.state_dict()) == names
+    torch._dynamo.reset()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from safetensors.torch import load_file
 
 from curation.errors import UserError, exit_on_user_error
 from curation.token_shard import Dataset
-from trainer import checkpoint, evaluate, generate, pretrain
+from trainer import checkpoint, evaluate, generate, parallel, pretrain
 from trainer.config import load
 from trainer.evaluate import evaluate_unigram, from_log, total, unigram
 
@@ -219,9 +220,58 @@ def test_a_run_is_not_continued_on_other_data_or_with_other_settings(corpus: Pat
     )
 
 
-def test_a_loss_that_is_not_a_number_stops_the_run(corpus: Path, tmp_path: Path) -> None:
-    training = pretrain.begin(load("tiny", [*OVERRIDES, "run.steps=2"]), Dataset.open(corpus), tmp_path, CPU)
-    training.model.norm.weight.data.fill_(float("nan"))
-    with pytest.raises(UserError, match="loss is nan"):
-        training.advance()
-    assert training.step == 0
+def nan_at(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
+    """From now on these calls of `clip`, the first is 1, return a norm that is not a number."""
+    right, calls = parallel.clip, iter(range(1, 1000))
+
+    def clip(parameters: Sequence[torch.nn.Parameter], limit: float) -> torch.Tensor:
+        return right(parameters, limit) * (float("nan") if next(calls) in steps else 1.0)
+
+    monkeypatch.setattr(parallel, "clip", clip)
+
+
+def test_a_step_that_is_not_finite_changes_nothing_but_the_step(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = pretrain.begin(load("tiny", [*OVERRIDES, "run.steps=9"]), Dataset.open(corpus), tmp_path, CPU)
+    training.advance()
+    before = {name: value.clone() for name, value in checkpoint.state(training.model, training.optimiser).items()}
+    nan_at(monkeypatch, {1, 2})
+    updates = [training.advance(), training.advance()]
+    assert [update.skipped for update in updates] == ["not finite"] * 2
+    assert updates[0].rate < updates[1].rate
+    after = checkpoint.state(training.model, training.optimiser)
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
+    assert (training.step, training.g, training.skipped, training.skipped_in_a_row) == (3, 12, 2, 2)
+    assert training.advance().skipped == ""
+    assert (training.skipped, training.skipped_in_a_row) == (2, 0)
+
+
+def test_ten_skipped_steps_in_a_row_end_the_run_also_when_it_was_interrupted_between(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, dataset = load("tiny", [*OVERRIDES, "run.steps=30"]), Dataset.open(corpus)
+    nan_at(monkeypatch, {*range(1, 10), *range(11, 100)})  # nine, one good one, and then
+    half, _ = pretrain.train(config, dataset, tmp_path, CPU, StopAfter(tmp_path, 14))
+    assert (half.step, half.skipped, half.skipped_in_a_row) == (14, 13, 4)
+    with pytest.raises(UserError, match="10 steps in a row were skipped, the last, 20, with a loss of 6"):
+        pretrain.train(config, dataset, tmp_path, CPU, pretrain.Stop())
+    assert checkpoint.find(tmp_path).step == 14
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records if "skipped" in r] == [*range(1, 10), *range(11, 21)]
+
+
+def test_a_spike_is_skipped_where_the_run_says_so_and_never_before_there_is_something_to_compare(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrain, "_SPIKE_AFTER", 12)
+    config, dataset = load("tiny", [*OVERRIDES, "run.steps=20", "run.skip_z=1.5"]), Dataset.open(corpus)
+    pretrain.train(config, dataset, tmp_path / "straight", CPU, pretrain.Stop())
+    records = [json.loads(line) for line in (tmp_path / "straight" / "log.jsonl").read_text().splitlines()]
+    skipped = [r["step"] for r in records if "skipped" in r]
+    assert skipped
+    assert min(skipped) > 12
+    assert all("a spike of " in r["skipped"] for r in records if "skipped" in r)
+    pretrain.train(config, dataset, tmp_path / "halves", CPU, StopAfter(tmp_path / "halves", skipped[0]))
+    pretrain.train(config, dataset, tmp_path / "halves", CPU, pretrain.Stop())
+    assert_same_run(tmp_path / "straight", tmp_path / "halves")
