@@ -38,6 +38,13 @@ class Page:
     licence: str = ""  # a licence's address or SPDX identifier, where the dump says which; pages say it in their HTML
 
 
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A record that is no page, and of no interest: counted by its type, never read."""
+
+    type: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """A text, where it came from, and what was found out about it.

@@ -14,6 +14,7 @@ Anything else that is raised is our bug too, and crashes with its traceback.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -68,10 +69,15 @@ class CommandLine(argparse.ArgumentParser):
 def exit_on_user_error(main: Callable[[], int | None]) -> int:
     """Run an entry point; turn a UserError into one line on stderr and exit status 2."""
     try:
-        return main() or 0
+        code = main() or 0
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, `head` say, has seen enough; Python would complain once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as a shell has it
     except KeyboardInterrupt:
         print("interrupted; the same command continues where it stopped", file=sys.stderr)
         return 130

@@ -110,7 +110,7 @@ def warnings(sources: Sequence[Mapping[str, Any]], absent: Mapping[str, float]) 
         ):
             lines.append(
                 f"{name} is {source['share']:.2%} of the mixture where {source['share_asked']:.2%} was asked: "
-                f"its documents, or another source's, are too large for so few tokens"
+                f"documents of it or of another source are too large for so few tokens, or were taken down"
             )
         if source["epochs"] > WARN_EPOCHS:
             lines.append(f"{name} is repeated {source['epochs']:.1f} times; beyond {WARN_EPOCHS:.0f} little is gained")

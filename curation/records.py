@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from curation import archive, frames, gzip_members
 from curation.archive import Raw, Tape
-from curation.document import Page, document_id
+from curation.document import Page, Skip, document_id
 from curation.errors import DataError
 from curation.gzip_members import GZIP
 from curation.http import parse_content_type, parse_response
@@ -32,13 +32,6 @@ _FILE_CHUNK = 1 << 18
 _FRAMING = 4096  # what a gzip header and the headers of a record may add to max_bytes
 _SHA1 = re.compile(r"(?i:sha1):([A-Z2-7]{32}|[0-9a-f]{40})")
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Skip:
-    """A record that is no page, and of no interest: counted by its type, never read."""
-
-    type: str
 
 
 @dataclass(frozen=True, slots=True)

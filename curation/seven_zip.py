@@ -22,8 +22,8 @@ from py7zr.exceptions import UnsupportedCompressionMethodError
 from py7zr.properties import COMPRESSION_METHOD, PROPERTY
 
 from curation.bundle import Limits, Member, safe_name
+from curation.document import Skip
 from curation.errors import DataError
-from curation.records import Skip
 
 MAGIC = b"7z\xbc\xaf\x27\x1c"
 MAX_CONTENTS = 4 << 20  # bytes of the table of contents; py7zr makes up to 250 bytes out of each

@@ -61,11 +61,15 @@ def problems(
         yield str(error) if isinstance(error, InputError) else f"{root / MANIFEST} is damaged: {error!r}"
         return
     sums: list[Units] = []
+    sound = True
     with ThreadPoolExecutor(workers) as pool:
         for entry, (found, units) in zip(entries, pool.map(about.check, entries), strict=True):
             yield from found
+            sound = sound and not found
             sums.append(units)
             checked(str(entry["name"]))
+    if not sound:  # then their sums say nothing about the manifest
+        return
     count = len(dataset.manifest["shards"])
     yield from about.problems_of_sums("mixed_", sums[:count])
     yield from about.problems_of_sums("heldout_", sums[count:])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from curation.source_files import COMMENTS, Comments
 
 _LONGEST_LINE = 2_000  # characters; a longer one is none of a head
-_MOST_HEAD = 64 << 10  # characters; the head of a file with 1,000 lines of licences has 50,000
+_MOST_HEAD = 64 << 10  # characters, blank lines too; the head of a file with 1,000 lines of licences has 50,000
 
 # Lines of a head that are no comments and behind which comments may follow that still belong to it.
 _PREAMBLE = re.compile(
@@ -67,6 +67,7 @@ _LICENCE_TOO = re.compile(
 )
 _NO_BLOCK = ("{-#", "{$", "#==", "####")  # a pragma of Haskell's, one of Pascal's, and rules across the page
 _WORDLESS = re.compile(r"[\W_]*$")
+_REST_OF_LINE = re.compile(r"[^\S\n]*+(?:\n|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,11 @@ def read_head(text: str, suffix: str) -> Head:
     found: list[str] = []
     kept: list[str] = []
     at = end = 0
-    while at < len(text) and end < _MOST_HEAD:
-        line_end = text.find("\n", at) + 1 or len(text)
-        line = text[at:line_end]
-        if not line.strip():
+    while at < min(len(text), _MOST_HEAD):
+        line = _line(text, at)
+        if len(line) <= _LONGEST_LINE and not line.strip():
             kept.append(line)
-            at = line_end
+            at += len(line)
             continue
         block = _block(text, at, comments)
         if block is not None:
@@ -102,17 +102,23 @@ def read_head(text: str, suffix: str) -> Head:
             at = end = stop
         elif _is_comment(line, comments) and not (at == 0 and line.startswith("#!")):
             stop = at
-            while stop < len(text) and _is_comment(text[stop : text.find("\n", stop) + 1 or len(text)], comments):
-                stop = text.find("\n", stop) + 1 or len(text)
+            while stop < min(len(text), _MOST_HEAD) and _is_comment(line := _line(text, stop), comments):
+                stop += len(line)
             found.append(text[at:stop])
             kept.append(_without_licence(text[at:stop], "", ""))
             at = end = stop
         elif len(line) <= _LONGEST_LINE and _PREAMBLE.match(line):
             kept.append(line)
-            at = end = line_end
+            at = end = at + len(line)
         else:
             break
     return Head("\n".join(found), end, _tidy("".join(kept), text[:at], end))
+
+
+def _line(text: str, at: int) -> str:
+    """The line at `at`, with its end; of one longer than _LONGEST_LINE, the first _LONGEST_LINE + 1 characters."""
+    line_end = text.find("\n", at, at + _LONGEST_LINE) + 1
+    return text[at : line_end or at + _LONGEST_LINE + 1]
 
 
 def _tidy(kept: str, whole: str, end: int) -> str:
@@ -141,7 +147,7 @@ def _block(text: str, at: int, comments: Comments) -> tuple[int, str, str] | Non
     for opening, closing in comments.block:
         if not text.startswith(opening, start) or text.startswith(_NO_BLOCK, start):
             continue
-        stop = text.find(closing, start + len(opening))
+        stop = text.find(closing, start + len(opening), start + _MOST_HEAD + len(closing))
         if stop < 0 or stop - start > _MOST_HEAD or max(map(len, text[start:stop].split("\n"))) > _LONGEST_LINE:
             return None
         return stop + len(closing), opening, closing
@@ -150,8 +156,8 @@ def _block(text: str, at: int, comments: Comments) -> tuple[int, str, str] | Non
 
 def _past_line_end(text: str, at: int) -> int:
     """Behind the line end if nothing else follows in the line."""
-    line_end = text.find("\n", at) + 1 or len(text)
-    return at if text[at:line_end].strip() else line_end
+    rest = _REST_OF_LINE.match(text, at)
+    return rest.end() if rest else at
 
 
 def _without_licence(comment: str, opening: str, closing: str) -> str:

@@ -93,6 +93,7 @@ def any_of(licences: Sequence[str]) -> str:
 
 
 _TOKEN = re.compile(r"[()]|[A-Za-z0-9][A-Za-z0-9.+-]*")
+_NO_EXCEPTION = ("", "(", ")", "AND", "OR", "WITH")  # "" is behind the last token
 
 
 def _expression(text: str) -> str:
@@ -129,7 +130,10 @@ def _conjunction(token: str, tokens: Iterator[str], depth: int) -> tuple[str, st
             value = _identifier(token)
             token = next(tokens)
             if token.upper() == "WITH":
-                value, token = f"{value} WITH {next(tokens)}", next(tokens)
+                exception = next(tokens)
+                if exception.upper() in _NO_EXCEPTION:
+                    raise ValueError(f"no exception: {exception!r}")
+                value, token = f"{value} WITH {exception}", next(tokens)
         parts.append(value)
         if token.upper() != "AND":
             return all_of(parts), token

@@ -96,8 +96,8 @@ class Tombstones:
 
 def _address(url: str) -> str:
     address = canonical_url(url)
-    if not host(url):
-        raise InputError(f"{url!r} is no address of a page")
+    if "." not in host(url):
+        raise InputError(f"{url!r} is no address of a page: give it as the shards have it, https://host/path")
     return address
 
 

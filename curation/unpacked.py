@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,10 @@ from curation.errors import DataError
 RATIO = 1100  # unpacked : packed; gzip cannot pass 1,032, and text stays below 20
 _FREE = 1 << 20  # unpacked bytes before the ratio is looked at
 _PIECE = 1 << 18
-_SMALL_PIECE = 1 << 8  # zstd's decoder has no limit for what it gives: a block of a few bytes may be 128 KiB
+_INPUT = 1 << 13  # packed bytes given at once: at a member's end the decoder copies what it has not used
+_SMALL_INPUT = 1 << 8  # zstd's decoder has no limit for what it gives: a block of a few bytes may be 128 KiB
+
+Buffer = bytes | memoryview
 
 
 class _Decoder(Protocol):
@@ -31,24 +35,24 @@ class _Format:
     name: str
     magic: bytes
     decoder: Callable[[], Any]
-    step: Callable[[Any, bytes], tuple[bytes, bytes]]  # (unpacked, what is left of the input)
-    piece: int = _PIECE
+    step: Callable[[Any, Buffer], tuple[bytes, int]]  # (unpacked, how many bytes at the input's end are left)
+    piece: int = _INPUT
 
 
-def _zlib_step(decoder: Any, data: bytes) -> tuple[bytes, bytes]:
+def _zlib_step(decoder: Any, data: Buffer) -> tuple[bytes, int]:
     out = decoder.decompress(data, _PIECE)
-    return out, decoder.unused_data if decoder.eof else decoder.unconsumed_tail
+    return out, len(decoder.unused_data if decoder.eof else decoder.unconsumed_tail)
 
 
-def _std_step(decoder: Any, data: bytes) -> tuple[bytes, bytes]:
+def _std_step(decoder: Any, data: Buffer) -> tuple[bytes, int]:
     """bz2's and lzma's decoders keep what they have not yet looked at themselves."""
     out = decoder.decompress(data, _PIECE)
-    return out, decoder.unused_data if decoder.eof else b""
+    return out, len(decoder.unused_data) if decoder.eof else 0
 
 
-def _zstd_step(decoder: Any, data: bytes) -> tuple[bytes, bytes]:
+def _zstd_step(decoder: Any, data: Buffer) -> tuple[bytes, int]:
     out = decoder.decompress(data)
-    return out, decoder.unused_data if decoder.eof else b""
+    return out, len(decoder.unused_data) if decoder.eof else 0
 
 
 _FORMATS = (
@@ -60,7 +64,7 @@ _FORMATS = (
         b"\x28\xb5\x2f\xfd",
         lambda: zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj(),
         _zstd_step,
-        _SMALL_PIECE,
+        _SMALL_INPUT,
     ),
 )
 _ERRORS = (zlib.error, OSError, EOFError, lzma.LZMAError, zstandard.ZstdError, ValueError)
@@ -83,26 +87,35 @@ def unpacked(stream: BinaryIO, ratio: int = RATIO) -> Iterator[bytes]:
             yield data
             data = stream.read(_PIECE)
         return
-    packed, given = len(data), 0
+    packed, given, at = len(data), 0, 0
     while data:
         decoder = kind.decoder()
         while not decoder.eof:
-            if not data and getattr(decoder, "needs_input", True):
+            hungry = getattr(decoder, "needs_input", True)
+            if hungry and at == len(data):
                 if not (data := stream.read(_PIECE)):
                     raise DataError("truncated", f"the {kind.name} stream has no end")
-                packed += len(data)
+                packed, at = packed + len(data), 0
+            piece = memoryview(data)[at : at + kind.piece] if hungry else b""
             try:
-                out, rest = kind.step(decoder, data[: kind.piece])
+                out, left = kind.step(decoder, piece)
             except _ERRORS as error:
                 raise DataError(f"damaged_{kind.name}", str(error)) from None
-            data = rest + data[kind.piece :]
+            at += len(piece) - left
             given += len(out)
             if given > _FREE and given > ratio * packed:
                 raise DataError("bomb", f"{packed} bytes of {kind.name} unpack to more than {ratio} times as much")
             if out:
                 yield out
-        while not data.lstrip(b"\0") and (data := stream.read(_PIECE)):
-            packed += len(data)
-        data = data.lstrip(b"\0")
-        if data and not kind.magic.startswith(data[: len(kind.magic)]) and not data.startswith(kind.magic):
+        while (at := _behind_zeros(data, at)) == len(data) and (data := stream.read(_PIECE)):
+            packed, at = packed + len(data), 0
+        if data and not kind.magic.startswith(follows := data[at : at + len(kind.magic)]) and follows != kind.magic:
             raise DataError(f"damaged_{kind.name}", "something else follows the last member")
+
+
+_ZEROS = re.compile(rb"\0*")
+
+
+def _behind_zeros(data: bytes, at: int) -> int:
+    match = _ZEROS.match(data, at)
+    return match.end() if match else at

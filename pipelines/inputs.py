@@ -38,7 +38,9 @@ class InputFile(NamedTuple):
     path: str  # where it is read from
     file: str  # what it is called in document ids
     size: int
-    identity: str  # sha256 of a local file; size and entity tag of a remote one; of a selected file, as in `selection`
+    # SHA-256 of a local file; of a folder's entries, a blank, and of what is in it; size and entity tag of a remote
+    # file; of a selected file, as in `selection`:
+    identity: str
     # Of a file of which a selection names records, `size` counts these, and they are rows of the selection; of a
     # folder it counts the entries:
     selection: str = ""
@@ -69,11 +71,13 @@ class Part(NamedTuple):
         return storage.open_input(self.path, listed)
 
     def given(self) -> Given:
-        """The part as its source's reader takes it."""
+        """The part as its source's reader takes it. InputError for a folder that has other entries now."""
         if self.kind != FOLDER:
             return Given(self.source, self.file, self.open)
-        entries = tuple(sorted(os.listdir(self.path))[self.start : self.end])
-        return Given(self.source, self.file, self.open, Path(self.path), entries)
+        entries = _listing(self.path)
+        if _of_names(entries) != self.identity.partition(" ")[0]:  # a range would be one of other entries
+            raise InputError(f"{self.path} has other files in it than when the run began")
+        return Given(self.source, self.file, self.open, Path(self.path), tuple(entries[self.start : self.end]))
 
 
 def find(declared: Iterable[str], kinds: Kinds = ARCHIVES) -> list[InputFile]:
@@ -189,20 +193,43 @@ def _describe(source: str, path: str, name: str) -> InputFile:
 
 
 def _describe_folder(source: str, path: str, name: str) -> InputFile:
-    """A folder by what is in it: paths, and the SHA-256 of every file."""
+    """A folder by what is in it: its entries, and the SHA-256 of every file, which may be one that cannot be read."""
+    if not (entries := _listing(path)):
+        raise InputError(f"{path} is an empty folder")
     digest, stored = hashlib.sha256(), 0
-    for root, folders, names in os.walk(path):
+
+    def note(file: str, content: str) -> None:
+        digest.update(os.fsencode(f"{os.path.relpath(file, path)}\0{content}\n"))
+
+    for root, folders, names in os.walk(path, onerror=lambda error: note(error.filename, "unreadable")):
         folders.sort()
+        for each in folders:
+            file = os.path.join(root, each)
+            note(file, "link" if os.path.islink(file) else "folder")
         for each in sorted(names):
             file = os.path.join(root, each)
             content = "link" if os.path.islink(file) else "none"
-            if os.path.isfile(file) and not os.path.islink(file):
-                stored += os.path.getsize(file)
-                content = _describe(source, file, each).identity
-            digest.update(os.fsencode(f"{os.path.relpath(file, path)}\0{content}\n"))
-    if not (entries := len(os.listdir(path))):
-        raise InputError(f"{path} is an empty folder")
-    return InputFile(source, path, name, entries, digest.hexdigest(), stored=stored, kind=FOLDER)
+            if content == "none" and os.path.isfile(file):
+                try:
+                    with open(file, "rb") as stream:
+                        content = hashlib.file_digest(stream, "sha256").hexdigest()
+                        stored += stream.tell()
+                except OSError:  # the reader will meet it too, and it is one dead letter
+                    content = "unreadable"
+            note(file, content)
+    identity = f"{_of_names(entries)} {digest.hexdigest()}"
+    return InputFile(source, path, name, len(entries), identity, stored=stored, kind=FOLDER)
+
+
+def _listing(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {error.strerror}") from None
+
+
+def _of_names(entries: Sequence[str]) -> str:
+    return hashlib.sha256(b"\0".join(map(os.fsencode, entries))).hexdigest()
 
 
 def cut(files: Sequence[InputFile], range_size: int) -> list[Part]:

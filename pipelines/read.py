@@ -9,10 +9,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import BinaryIO
 
-from curation.document import Page, document_id
+from curation.document import Page, Skip, document_id
 from curation.errors import DataError, LedgerError
 from curation.ledger import Balance
-from curation.records import Record, Skip, clean_url, read_indexed, read_range
+from curation.records import Record, clean_url, read_indexed, read_range
 from curation.sources.given import Merged, Reader
 from pipelines import selection
 from pipelines.apply_steps import Account

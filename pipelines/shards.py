@@ -96,7 +96,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         found += 1
         print(problem, flush=True)
     if found:
-        print(f"{directory} is damaged: {found} problems", file=sys.stderr)
+        print(f"{directory} is damaged: {found} problem{'s' * (found > 1)}", file=sys.stderr)
         return 1
     print(f"{directory} is sound: {done} shards, dataset {Dataset.open(directory).id}")
     return 0

@@ -38,6 +38,15 @@ def test_modules_that_are_run_exist(page: Path) -> None:
         assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
 
 
+def test_every_reason_of_a_readers_errors_is_in_the_docs() -> None:
+    readers = [*(ROOT / "curation/sources").glob("*.py"), *(ROOT / "curation/extractors").glob("*.py")]
+    readers += [ROOT / f"curation/{name}.py" for name in ("bundle", "seven_zip", "unpacked")]
+    given = {reason for path in readers for reason in re.findall(r'DataError\("(\w+)"', path.read_text("utf-8"))}
+    docs = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert "truncated" in given
+    assert {reason for reason in given if f"`{reason}`" not in docs} == set()
+
+
 def test_the_readme_is_short_and_leads_with_the_two_commands() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 150

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
@@ -15,9 +16,8 @@ from dataclasses import replace
 
 from curation import bundle
 from curation.bundle import Member
-from curation.document import Page
+from curation.document import Page, Skip
 from curation.errors import DataError
-from curation.records import Skip
 from curation.sources.given import Given, Value
 
 FOLDERS = True  # a folder is one input, cut between its entries
@@ -47,8 +47,13 @@ _ENDINGS = re.compile(r"(?:\.(?:tar|tgz|gz|tex|pdf|zip))+\Z")
 def read(given: Given) -> Iterator[tuple[str, Value]]:
     """The papers, in stored or sorted order; the locator is a paper's path. See curation.sources.given."""
     if given.folder is not None:
-        for entry in given.entries:
-            yield entry, _of_folder(replace(given, entries=(entry,)), entry)
+        for number, entry in enumerate(given.entries):
+            try:
+                locator = bundle.safe_name(os.fsencode(entry).decode("utf-8", "backslashreplace"))
+            except DataError as error:
+                yield str(number), error
+                continue
+            yield locator, _of_folder(replace(given, entries=(entry,)), entry, locator)
     elif _is_tar(given):
         for number, member in enumerate(bundle.members(given, _is_paper)):
             yield member.name or str(number), _of_member(given, member)
@@ -121,18 +126,18 @@ def _of_member(given: Given, member: Member) -> Value:
     return _of_bytes(given, member.name, member.body)
 
 
-def _of_folder(given: Given, entry: str) -> Value:
+def _of_folder(given: Given, entry: str, locator: str) -> Value:
     """One entry of a folder: a file like a member of arXiv's tars, or a folder of a paper's files."""
     assert given.folder is not None
     path = given.folder / entry
-    if path.is_dir() and not path.is_symlink():
+    if os.path.isdir(path) and not os.path.islink(path):
         inside = (
-            replace(member, name=member.name.removeprefix(f"{entry}/"))
+            replace(member, name=member.name.removeprefix(f"{locator}/"))
             for member in bundle.members(given, _may_be_tex, bundle.Limits(member_bytes=MAX_BYTES))
         )
-        return _page(given, entry, inside, b"")
+        return _page(given, locator, inside, b"")
     member = next(bundle.members(given, _is_paper))
-    return _of_member(given, replace(member, name=entry))
+    return _of_member(given, replace(member, name=locator))
 
 
 def _of_bytes(given: Given, name: str, body: bytes) -> Value:
@@ -169,7 +174,7 @@ def _page(given: Given, locator: str, members: Iterable[Member], archived: bytes
     if not files:
         return Skip(next((form for form in ("pdf", "postscript", "html") if _ENDING_OF[form] & forms), "no_tex"))
     body = pack(files)
-    id, date = paper_id(given.file if locator == "0" else locator)
+    id, date = paper_id(given.file if locator == "0" and given.folder is None else locator)
     return Page(
         id=given.id(locator),
         url=f"https://arxiv.org/abs/{id}" if id else "",

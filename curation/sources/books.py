@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from curation import bundle
 from curation.bundle import Limits, Member
 from curation.decode import codec_of, decode
-from curation.document import Page
+from curation.document import Page, Skip
 from curation.errors import DataError
-from curation.records import Skip
 from curation.sources.given import Given, Value
 from curation.sources.gutenberg import Header, header
 

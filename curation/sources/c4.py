@@ -36,7 +36,7 @@ def _page(given: Given, locator: str, row: dict[str, object]) -> Page | DataErro
         status=0,
         content_type="text/plain",
         charset="utf-8",
-        body=text.encode("utf-8", "ignore"),  # JSON can spell lone surrogates, which are no characters
+        body=text.encode("utf-8"),
     )
 
 

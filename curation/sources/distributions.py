@@ -133,8 +133,7 @@ def _licence_files(info: Path) -> list[tuple[str, Path]]:
 def _recorded(info: Path) -> list[str]:
     """The paths that a distribution's RECORD lists; none if it has none that can be read."""
     try:
-        with open(info / "RECORD", "rb") as stream:
-            lines = stream.read(_MAX_RECORD).decode("utf-8", "replace").splitlines()
+        lines = read_text(info / "RECORD", _MAX_RECORD).splitlines()
         return [row[0] for row in csv.reader(lines) if row]
     except (OSError, csv.Error):
         return []

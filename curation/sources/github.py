@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from curation import bundle, source_files, spdx
-from curation.document import Page
+from curation.document import Page, Skip
 from curation.errors import DataError
-from curation.hashing import hash64
-from curation.records import Skip
 from curation.sources import distributions, licence_files, rows
 from curation.sources.given import Given, Value
 
@@ -38,6 +36,8 @@ _BLOB = re.compile(r"[0-9a-f]{40}")
 _METADATA = re.compile(r"(?:^|/)[^/]+\.(?:dist-info|egg-info)/")
 _DIST_INFO = re.compile(r"[^/]+\.dist-info/(?:METADATA$|(?:licenses/)?[^/]+$)")
 _MOST_LICENCE_TEXT = 32 << 20  # characters of all licence files of one archive, which are held together
+_MOST_LICENCE_NAMES = 64 << 20  # characters of their paths, with _EACH for what else one takes
+_EACH = 300
 
 
 def read(given: Given) -> Iterator[tuple[str, Value]]:
@@ -82,7 +82,7 @@ def _of_row(given: Given, locator: str, row: Mapping[str, Any]) -> Value:
         status=0,
         content_type="text/x-source",
         charset="" if isinstance(content, bytes) else "utf-8",
-        body=content if isinstance(content, bytes) else content.encode("utf-8", "ignore"),
+        body=content if isinstance(content, bytes) else content.encode("utf-8"),
         title=path.lstrip("/"),
         licence=_licence(_first(row, "licence")),
     )
@@ -106,18 +106,12 @@ def _licence(field: Any) -> str:
 
 def _files(given: Given) -> Iterator[tuple[str, Value]]:
     licence_of = _of_folder(given) if given.folder is not None else _of_archive(given)
-    seen: set[int] = set()  # of an archive's names: unlike a folder's, they may repeat
     for number, member in enumerate(bundle.members(given, lambda name: _unread(name) is None)):
         if not member.name and not isinstance(member.body, bytes):
             yield str(number), member.body
             continue
         name = member.name or given.file.rpartition("/")[2]  # "": the input is one file and no bundle
         locator = member.name or str(number)
-        if given.folder is None and hash64(name) in seen:
-            yield str(number), DataError("duplicate_path", name[:200])
-            continue
-        if given.folder is None:
-            seen.add(hash64(name))
         unread = _unread(name)
         if not isinstance(member.body, bytes) or unread is not None:
             yield locator, unread or member.body  # type: ignore[misc]
@@ -170,14 +164,19 @@ def _of_archive(given: Given) -> Callable[[str], str]:
     texts: dict[str, dict[str, str]] = {}  # by folder
     wheel: dict[str, str] = {}  # those of the metadata folder of a Python package
     tops: set[str] = set()
-    held = 0
+    held = named = 0
     for member in bundle.members(given, _tells_licence, bundle.Limits(member_bytes=licence_files.MAX_BYTES)):
         folder, _, name = member.name.rpartition("/")
+        if named > _MOST_LICENCE_NAMES:
+            return lambda name: ""
         if "/.git/" in f"/{member.name}" or name == ".git":
-            tops.add(f"/{member.name}".partition("/.git")[0].lstrip("/"))
+            top = f"/{member.name}".partition("/.git")[0].lstrip("/")
+            named += len(top) + _EACH if top not in tops else 0
+            tops.add(top)
         if isinstance(member.body, Skip) or not _tells_licence(member.name):
             continue
         text = member.body.decode("utf-8", "replace") if isinstance(member.body, bytes) else ""
+        named += len(member.name) + _EACH
         held += len(text)
         if held > _MOST_LICENCE_TEXT:
             text = ""  # so that it cannot be told

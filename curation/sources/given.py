@@ -4,7 +4,8 @@ A reader is a module with two functions, and an extractor names it (`reader = "c
 
     read(given)   (locator, value) for each record, in a fixed order: a Page for the extractor, Merged for a record that
                   went into another's page, Skip for one that is none, or the DataError that it is
-    count(given)  how many records `read` must give, found by other code that does not parse them
+    count(given)  how many records `read` must give, without parsing them; found by other code, but of damaged
+                  zips and of 7z by the one that lists them for `read` (curation/bundle.py)
 
 What cannot be opened at all is one record, with locator "0". Nothing is held beyond one record and some fixed limits.
 
@@ -18,9 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from curation.document import Page, document_id
+from curation.document import Page, Skip, document_id
 from curation.errors import DataError
-from curation.records import Skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from curation import licences, spdx
 
 MAX_BYTES = 1 << 20  # of a licence file that is read
-_MOST_REMEMBERED = 100_000  # folders
+_MOST_REMEMBERED = 16 << 20  # characters of the folders' paths, with _EACH for what else one takes
+_EACH = 100
+_DEEPEST = 64  # folders in one another; below, no licence is sure
 
 _NAME = re.compile(r"(?:mit[-_]|un|bsd[-_])?licen[sc]es?(?:[-._ ].*)?|copying(?:[-._ ].*)?", re.IGNORECASE)
 _TEXT_SUFFIX = re.compile(r"\.(?:txt|md|markdown|rst|html?)$", re.IGNORECASE)
@@ -63,9 +66,12 @@ class Nearest:
         self._in_folder = in_folder
         self._is_top = is_top
         self._known: dict[str, str | None] = {}
+        self._remembered = 0
 
     def of(self, path: str) -> str | None:
         """The licence of the file at a path. None: there is no licence file in its repository."""
+        if path.count("/") > _DEEPEST:
+            return ""
         return self._of_folder(path.rpartition("/")[0])
 
     def _of_folder(self, folder: str) -> str | None:
@@ -80,8 +86,11 @@ class Nearest:
             if licence is not None or not folder or self._is_top(folder):
                 break
             folder = folder.rpartition("/")[0]
-        if len(self._known) > _MOST_REMEMBERED:
+        size = sum(len(name) + _EACH for name in climbed)
+        if self._remembered + size > _MOST_REMEMBERED:
             self._known.clear()
+            self._remembered = 0
+        self._remembered += size
         self._known.update(dict.fromkeys(climbed, licence))
         return licence
 
@@ -107,7 +116,12 @@ def in_checkouts(folder: Path, *, itself: bool = True) -> Nearest:
     return Nearest(in_folder, lambda name: os.path.lexists(folder / name / ".git"))
 
 
-def read_text(path: Path) -> str:
-    """The text of a small file; what of it is no UTF-8 is replaced. Raises OSError."""
+def read_text(path: Path, most: int = MAX_BYTES) -> str:
+    """The text of a file's first `most` bytes; what of it is no UTF-8 is replaced.
+
+    Raises OSError, also for what is no plain file: a link, a pipe.
+    """
+    if not stat.S_ISREG(os.lstat(path).st_mode):  # a pipe would never end
+        raise OSError(f"no plain file: {path}")
     with open(path, "rb") as stream:
-        return stream.read(MAX_BYTES).decode("utf-8", "replace")
+        return stream.read(most).decode("utf-8", "replace")

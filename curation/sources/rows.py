@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation.document import Skip
 from curation.errors import DataError
-from curation.records import Skip
 from curation.sources.given import Given
 from curation.unpacked import unpacked
 
@@ -28,6 +28,7 @@ _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _BATCH_ROWS, _BATCH_BYTES = 256, 32 << 20  # of Parquet, read at a time
 _BUFFER = 1 << 20
 _VALUE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[,\[{]', re.DOTALL)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _PARQUET = b"PAR1"
 
 Row = dict[str, Any] | Skip | DataError
@@ -44,8 +45,9 @@ def is_table(file: str) -> bool:
 def rows(given: Given, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
     """(number from 0, row) for each row: those of `columns` that it has; Skip("blank_line"); or a DataError.
 
-    Reasons: `empty_file`, `malformed_json`, `bad_utf8`, `too_large`, `too_many_values`, `damaged_parquet`, and those of
-    `curation.unpacked`, of which the last record is one where the file breaks off.
+    Reasons: `empty_file`, `malformed_json`, `bad_utf8`, `too_large`, `too_many_values`, `malformed_value`,
+    `damaged_parquet`, and those of `curation.unpacked`, of which the last record is one where the file breaks off.
+    Strings are Unicode: a surrogate that is alone, which JSON can spell, is U+FFFD.
     """
     with given.open() as stream:
         found = _parquet_rows(stream, columns) if _is_parquet(stream) else _lines(stream, frozenset(columns))
@@ -114,6 +116,8 @@ def _json_row(line: bytearray, length: int, columns: frozenset[str]) -> Row:
                 return DataError("too_many_values", f"more than {MAX_VALUES}")
     try:
         row = json.loads(line.decode("utf-8-sig"))
+        if b"\\u" in line and isinstance(row, dict):
+            row = {name: _spelled(value) for name, value in row.items() if name in columns}
     except UnicodeDecodeError as error:
         return DataError("bad_utf8", str(error.reason))
     except (ValueError, RecursionError) as error:
@@ -121,6 +125,17 @@ def _json_row(line: bytearray, length: int, columns: frozenset[str]) -> Row:
     if not isinstance(row, dict):
         return DataError("malformed_json", f"a {type(row).__name__}, not an object")
     return {name: value for name, value in row.items() if name in columns}
+
+
+def _spelled(value: Any) -> Any:
+    """A value of JSON, each of whose strings can be written: its escapes can spell half a character."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_spelled(inner) for inner in value]
+    if isinstance(value, dict):
+        return {_spelled(name): _spelled(inner) for name, inner in value.items()}
+    return value
 
 
 def _footer(stream: BinaryIO) -> pq.ParquetFile:

@@ -17,9 +17,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from curation.bundle import Limits
-from curation.document import Page
+from curation.document import Page, Skip
 from curation.errors import DataError
-from curation.records import Skip
 from curation.sources.given import Given, Merged, Value
 from curation.sources.runs import Key, Runs
 
@@ -71,6 +70,9 @@ def read(given: Given) -> Iterator[tuple[str, Value]]:
     if _is_other_table(given.file):
         yield "0", Skip("other_table")
         return
+    if not site_name(given.file):
+        yield "0", DataError("no_site", "which site it is, SITE/Posts.xml or SITE.7z say: give the folder above")
+        return
     spoilt: DataError | None = None
     with closing(Runs(RUN_BYTES)) as runs:
         for row, error in _rows(given):
@@ -90,7 +92,7 @@ def read(given: Given) -> Iterator[tuple[str, Value]]:
 
 def count(given: Given) -> int:
     """How many records `read` must give: `<row` tags, and one more if the file breaks off outside a row."""
-    if _is_other_table(given.file):
+    if _is_other_table(given.file) or not site_name(given.file):
         return 1
     found = 0
     rest = last = tail = b""  # bytes that a tag may begin in; the last tag; how the bytes end

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from curation.document import Page, document_id
+from curation.document import Page, Skip, document_id
 from curation.errors import DataError, InputError
-from curation.records import Skip
 from curation.sources.given import Given
 from curation.sources.wikitext import is_disambiguation, plain_text
 from curation.unpacked import unpacked
@@ -195,7 +194,10 @@ def _segments(stream: BinaryIO) -> Iterator[bytes | DataError]:
                 yield DataError("page_too_large", f"more than {MAX_PAGE_BYTES} bytes")
             del buffer[: len(buffer) - _LONGEST_TAG]
             inside, head, position = False, True, 0
-    if inside or not closed or broken is not None:
+    begun = b"<mediawiki" in buffer or b"<mediawiki".startswith(bytes(buffer[: len("<mediawiki")]))
+    if not (head or closed or broken or begun):
+        yield DataError("not_a_dump", "no <mediawiki> in it")
+    elif inside or not closed or broken is not None:
         yield broken or DataError("truncated", "the dump ends before </mediawiki>")
 
 

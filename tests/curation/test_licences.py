@@ -4,7 +4,9 @@ import re
 import time
 from importlib import metadata
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from curation import spdx
 from curation.licences import of_comment, of_text
@@ -221,3 +223,31 @@ def test_all_of_and_any_of() -> None:
     assert spdx.any_of(["Apache-2.0", "MIT"]) == "MIT"
     assert spdx.any_of(["MPL-2.0", ""]) == ""
     assert spdx.any_of(["MPL-2.0"]) == "MPL-2.0"
+
+
+_ID = r"\b(?!(?:AND|OR|WITH)\b)[A-Za-z0-9][A-Za-z0-9.+-]*"
+_ATOM = re.compile(f"{_ID}(?: WITH {_ID})?")
+_TOKENS = ("MIT", "GPL-2.0+", "Zlib", "ISC", "LLVM-exception", "and", *("AND", "OR", "WITH", "(", ")") * 2)
+
+
+def is_expression(written: str) -> bool:
+    """By taking away: an atom is a dot, a bracket around dots is a dot, and so are dots with operators between them."""
+    left = _ATOM.sub(".", written)
+    while (less := re.sub(r"\(\.\)|\. (?:AND|OR) \.", ".", left)) != left:
+        left = less
+    return left == "."
+
+
+@hypothesis.example(["GPL-2.0", "WITH"])
+@hypothesis.example(["(", "MIT", "WITH", ")", ")"])
+@hypothesis.example(["MIT", "WITH", "AND", "ISC"])
+@hypothesis.given(st.lists(st.sampled_from(_TOKENS), max_size=12))
+def test_nothing_but_expressions_comes_out(tokens: list[str]) -> None:
+    found = spdx.of_field(" ".join(tokens))
+    assert found == "" or is_expression(found)
+
+
+def test_what_an_expression_is() -> None:
+    assert is_expression("((MIT OR ISC) AND Zlib) OR GPL-2.0 WITH x")
+    for other in ("", "MIT WITH", "MIT ISC", "(MIT", "MIT AND", "OR", "MIT WITH AND ISC"):
+        assert not is_expression(other)

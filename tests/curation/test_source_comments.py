@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -125,3 +126,39 @@ def test_the_comments_of_a_head() -> None:
     head = read_head("#!/bin/sh\n# one\n\n# two\nx=1\n# three\n", "sh")
     assert head.comments.split() == ["#", "one", "#", "two"]
     assert head.end == len("#!/bin/sh\n# one\n\n# two\n")
+
+
+HOSTILE = {
+    "comments in one line": ("c", "/**/" * 16_000 + "x" * 950_000),
+    "comments and blanks": ("c", "/**/ " * 13_000 + " " * 900_000 + "x"),
+    "comments that do not end": ("c", "/* " * 330_000),
+    "blank lines": ("c", "\n" * 1_000_000),
+    "empty comments": ("py", "#\n" * 500_000),
+    "one blank line": ("py", " " * 1_000_000 + "\n# (c) 2020 Somebody\n"),
+}
+
+
+@pytest.mark.parametrize(("suffix", "text"), HOSTILE.values(), ids=HOSTILE)
+def test_time_is_bounded(suffix: str, text: str) -> None:
+    """What is read ends near the most that a head has, whatever follows; a tenth of the text takes as long."""
+    before = time.process_time()
+    head = read_head(text, suffix)
+    assert time.process_time() - before < 1
+    assert head.end <= 70_000
+    assert head.without_licence in (text[: head.end], "")
+
+
+def test_a_head_ends() -> None:
+    for suffix, line in (("py", "# a\n"), ("c", "/* a */\n"), ("c", "#pragma once\n")):
+        head = read_head(line * 100_000, suffix)
+        assert head.end == -(-65_536 // len(line)) * len(line)
+    assert read_head("\n" * 65_535 + "# (c) 2020 Somebody\nx\n", "py").without_licence == ""
+    late = "\n" * 65_536 + "# (c) 2020 Somebody\nx\n"
+    assert without(late, "py") == late
+
+
+@pytest.mark.parametrize(("length", "counts"), [(2000, True), (2001, False)])
+def test_a_long_line_is_none_of_a_head(length: int, counts: bool) -> None:
+    for ending, more in (("\n", "x\n"), ("", "")):
+        line = "# (c) 2020 Somebody ".ljust(length - len(ending), "a") + ending
+        assert read_head(line + more, "py").end == (length if counts else 0)

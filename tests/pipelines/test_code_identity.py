@@ -71,3 +71,21 @@ def test_the_version_of_a_library(monkeypatch, module: str, library: str):
 
 def test_what_a_filter_depends_on():
     assert identity("curation.filters.length") != identity("curation.filters.threshold")
+
+
+def covered(monkeypatch, module: str) -> set[str]:
+    """The modules of ours whose sources are part of the identity."""
+    real, found = code_identity._source, set()
+    with monkeypatch.context() as patch:
+        patch.setattr(code_identity, "_source", lambda name: (found.add(name), real(name))[1])
+        code_identity.code_identity.cache_clear()
+        code_identity.code_identity(module)
+    return {name for name in found if real(name)}
+
+
+@pytest.mark.parametrize("reader", ["arxiv", "books", "c4", "github", "stackexchange", "wikipedia"])
+def test_readers_of_dumps_do_not_depend_on_how_web_archives_are_read(monkeypatch, reader: str):
+    web = {f"curation.{name}" for name in ("records", "http", "archive", "frames", "members", "gzip_members")}
+    assert covered(monkeypatch, "curation.records") >= web
+    assert not covered(monkeypatch, f"curation.sources.{reader}") & web
+    assert covered(monkeypatch, f"curation.sources.{reader}") >= {"curation.sources.given", "curation.document"}

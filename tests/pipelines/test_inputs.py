@@ -111,6 +111,55 @@ def test_a_folder_is_cut_between_its_entries_and_its_identity_is_its_content(tmp
     assert inputs.freeze(str(tmp_path / "run"), files, 300) == inputs.freeze(str(tmp_path / "run"), files, 10**9)
 
 
+def test_a_folder_that_changes_is_refused_where_it_is_read(tmp_path):
+    shelf = tmp_path / "shelf"
+    for number in range(4):
+        write(shelf / f"{number}.txt", b"x" * 100)
+    parts = inputs.freeze(str(tmp_path / "run"), inputs.find([f"books={shelf}"], KINDS), 200)
+    assert [part.given().entries for part in parts] == [("0.txt", "1.txt"), ("2.txt", "3.txt")]
+    for change, undo in (
+        ((shelf / "00").mkdir, (shelf / "00").rmdir),
+        (lambda: (shelf / "3.txt").rename(shelf / "4.txt"), lambda: (shelf / "4.txt").rename(shelf / "3.txt")),
+        (lambda: shelf.rename(tmp_path / "away"), lambda: (tmp_path / "away").rename(shelf)),
+    ):
+        change()
+        for part in parts:
+            with pytest.raises(InputError):
+                part.given()
+        undo()
+        assert len(parts[0].given().entries) == 2
+
+
+def test_empty_folders_and_links_to_folders_are_part_of_what_a_folder_is(tmp_path):
+    write(tmp_path / "shelf/a/b.txt")
+    seen = set()
+    for change in (
+        lambda: None,
+        (tmp_path / "shelf/c").mkdir,
+        (tmp_path / "shelf/a/c").mkdir,
+        lambda: (tmp_path / "shelf/d").symlink_to(tmp_path),
+        lambda: (tmp_path / "shelf/a/d").symlink_to(tmp_path),
+    ):
+        change()
+        seen.add(inputs.find([f"books={tmp_path / 'shelf'}"], KINDS)[0].identity)
+    assert len(seen) == 5
+
+
+def test_a_file_that_cannot_be_read_does_not_refuse_its_folder(tmp_path, monkeypatch):
+    write(tmp_path / "shelf/a.txt")
+    write(tmp_path / "shelf/b.txt")
+
+    def opened(path, *arguments):
+        if path.endswith("b.txt"):
+            raise PermissionError(13, "Permission denied")
+        return open(path, *arguments)
+
+    whole = inputs.find([f"books={tmp_path / 'shelf'}"], KINDS)[0]
+    monkeypatch.setattr(inputs, "open", opened, raising=False)
+    (file,) = inputs.find([f"books={tmp_path / 'shelf'}"], KINDS)
+    assert (file.size, file.stored, file.identity != whole.identity) == (2, 1, True)
+
+
 def test_an_empty_folder_is_refused(tmp_path):
     (tmp_path / "shelf").mkdir()
     with pytest.raises(InputError, match="empty folder"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -179,3 +180,25 @@ def test_packing(files: dict[str, bytes]) -> None:
 def test_what_was_not_packed(body: bytes) -> None:
     with pytest.raises(DataError, match="damaged_page"):
         packed_files(body)
+
+
+def test_a_folder_with_names_that_are_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"a\xff")).mkdir()
+    for name in (b"a\xff/ms\xff.tex", b"b\xff.tex"):
+        (tmp_path / os.fsdecode(name)).write_bytes(TEX)
+    given = Given("arxiv", "papers", lambda: pytest.fail("a folder"), tmp_path, tuple(sorted(os.listdir(tmp_path))))
+    found = dict(arxiv.read(given))
+    assert list(found) == ["a\\xff", "b\\xff.tex"]
+    assert arxiv.count(given) == 2
+    for locator, page in found.items():
+        assert isinstance(page, Page)
+        assert page.id == f"arxiv:papers#{locator}"
+        page.id.encode()
+    assert packed_files(found["a\\xff"].body) == {"ms\\xff.tex": TEX}  # type: ignore[union-attr]
+
+
+def test_a_paper_that_is_called_0(tmp_path: Path) -> None:
+    (tmp_path / "0").write_bytes(TEX)
+    ((locator, page),) = arxiv.read(Given("arxiv", "1202.0001", lambda: pytest.fail("a folder"), tmp_path, ("0",)))
+    assert isinstance(page, Page)
+    assert (locator, page.url) == ("0", "")

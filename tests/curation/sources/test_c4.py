@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 
+import pyarrow as pa
 import pytest
 
 from curation.document import Document, Drop, Page
@@ -87,7 +88,16 @@ def text_of(text: str) -> object:
 
 
 def test_text() -> None:
-    assert text_of("e\u0301 \x00a\u0007b \r\nc\ud800d") == "\u00e9 ab\ncd"
+    assert text_of("e\u0301 \x00a\u0007b \r\nc\ud800d") == "\u00e9 ab\nc\ufffdd"
     assert text_of("x" * 100) == "x" * 100
     assert text_of("x" * 101) == Drop("too_large", 101, 100)
     assert text_of("\x00") == Drop("no_text", 0, 1)
+
+
+def test_half_a_character() -> None:
+    page = only({"text": "a\ud800b", "url": "http://a/\ud800", "timestamp": "\udfff"})
+    assert isinstance(page, Page)
+    assert (page.body.decode(), page.url, page.date) == ("a\ufffdb", "http://a/\ufffd", "")
+    document = C4Row()(page)
+    assert isinstance(document, Document)
+    pa.array([document.text, document.url, document.id], pa.string())

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.document import Page
+from curation.document import Document, Page, Skip
 from curation.errors import DataError
-from curation.records import Skip
-from curation.sources import distributions, github
+from curation.extractors.source_code import SourceCode
+from curation.sources import distributions, github, licence_files
 from curation.sources.given import Given, Value
-from curation.sources.licence_files import is_licence_file, of_files
+from curation.sources.licence_files import Nearest, is_licence_file, of_files
 from tests.curation.licence_texts import text
 
 BLOB = "0123456789abcdef0123456789abcdef01234567"
@@ -359,3 +359,68 @@ def test_a_folder_of_installed_packages(tmp_path: Path) -> None:
         "shared/both.py": "",
         "stray.py": "",
     }
+
+
+def test_half_a_character() -> None:
+    half = "\ud800"
+    for columns in (
+        {"content": half, "path": f"a{half}.py", "repo_name": f"a{half}/b", "license": half, "id": half},
+        {"content": half, "path": f"a{half}.py", "repo_name": "a/b", "license": [half, "mit"]},
+    ):
+        page = row(**columns)
+        assert isinstance(page, Page)
+        assert (page.title, page.licence, page.body.decode()) == ("a\ufffd.py", "", "\ufffd")
+        strings = [value for name in Page.__slots__ if isinstance(value := getattr(page, name), str)]
+        pa.array(strings, pa.string())
+        document = SourceCode()(page)
+        assert isinstance(document, Document)
+        pa.array([document.text, document.licence, document.url], pa.string())
+
+
+def test_an_unfinished_licence() -> None:
+    page = row(content="x", path="a.c", license="GPL-2.0 WITH")
+    assert isinstance(page, Page)
+    assert page.licence == ""
+
+
+# Limits
+
+
+def test_no_licence_is_sure_deep_down() -> None:
+    asked = []
+    nearest = Nearest(lambda folder: asked.append(folder) or ("MIT" if not folder else None), lambda folder: False)
+    for _ in range(2):  # nor when the folders above are known
+        assert nearest.of("a/" * 65 + "x.py") == ""
+        assert nearest.of("a/" * 64 + "x.py") == "MIT"
+    assert len(asked) == 65
+    asked.clear()
+    assert nearest.of("/".join("a" * 100_000)) == ""
+    assert asked == []
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(licence_files, "_MOST_REMEMBERED", 10_000)
+    nearest = Nearest(lambda folder: None, lambda folder: False)
+    most = 0
+    for number in range(200):
+        assert nearest.of(f"{number}{'x' * 1000}/a/b/c.py") is None
+        most = max(most, sum(map(len, nearest._known)))
+    assert 2000 < most <= 10_000
+
+
+def test_an_archive_of_too_many_licence_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {f"{number}/{name}": text("MIT") for number in range(4) for name in ("LICENSE", "a.py")}
+    monkeypatch.setattr(github, "_MOST_LICENCE_NAMES", 4 * (github._EACH + len("0/LICENSE")))
+    assert set(licences(of_bytes(tar(files), "a.tar.gz")).values()) == {"MIT"}
+    monkeypatch.setattr(github, "_MOST_LICENCE_NAMES", 3 * (github._EACH + len("0/LICENSE")) - 1)
+    assert set(licences(of_bytes(tar(files), "a.tar.gz")).values()) == {""}
+
+
+@pytest.mark.parametrize("name", ["METADATA", "RECORD"])
+def test_a_pipe_among_metadata(tmp_path: Path, name: str) -> None:
+    write(tmp_path, {"b.py": "x"})
+    write(tmp_path / "b-1.dist-info", {"METADATA": "License-Expression: MIT\n", "RECORD": "b.py,,\n"})
+    assert licences(of_folder(tmp_path)) == {"b.py": "MIT"}
+    (tmp_path / "b-1.dist-info" / name).unlink()
+    os.mkfifo(tmp_path / "b-1.dist-info" / name)
+    assert licences(of_folder(tmp_path)) == {"b.py": ""}

@@ -205,3 +205,23 @@ def test_damaged_parquet_loses_one_group() -> None:
 )
 def test_names_of_tables(file: str, is_one: bool) -> None:
     assert rows.is_table(file) is is_one
+
+
+def test_half_a_character() -> None:
+    line = rb'{"a": "x\ud800y", "b": ["\udfff", {"\ud900": ["\uDABC"]}], "c": "\ud83d\ude00", "d": "\\\\ud800"}'
+    row = {"a": "x\ufffdy", "b": ["\ufffd", {"\ufffd": ["\ufffd"]}], "c": "\U0001f600", "d": "\\\\ud800"}
+    assert values(line, "a", "b", "c", "d") == [row]
+
+
+def test_half_a_character_deep_inside() -> None:
+    for depth in (100, 400, 900, 5000, 50_000):
+        (row,) = values(b'{"a": ' + b"[" * depth + rb'"\ud800"' + b"]" * depth + b"}", "a")
+        assert row == "malformed_json" or "\\ud800" not in repr(row)
+        assert depth > 100 or row != "malformed_json"
+
+
+def test_parquet_with_half_a_character() -> None:
+    broken = pa.array([b"good", b"\xed\xa0\x80"], pa.binary()).view(pa.string())
+    lists = pa.ListArray.from_arrays([0, 1, 2], broken)
+    assert values(parquet({"text": broken}), "text") == [{"text": "good"}, "bad_utf8"]
+    assert values(parquet({"text": lists}), "text") == [{"text": ["good"]}, "bad_utf8"]

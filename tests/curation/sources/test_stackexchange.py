@@ -134,7 +134,12 @@ def test_page() -> None:
 def test_site_name(file: str, site: str) -> None:
     assert site_name(file) == site
     data = packed(XML) if file.endswith(".7z") else XML
-    assert pages(data, file)["2"].url == (f"https://{site}/questions/2" if site else "")
+    if site:
+        assert pages(data, file)["2"].url == f"https://{site}/questions/2"
+    else:
+        given = Given("stackexchange", file, lambda: io.BytesIO(data))
+        assert [str(value.reason) for _, value in read(given)] == ["no_site"]
+        assert count(given) == 1
 
 
 @pytest.mark.parametrize(

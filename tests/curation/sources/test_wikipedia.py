@@ -112,7 +112,7 @@ def test_newest_revision_and_missing_text() -> None:
         (b"", ["truncated"]),
         (HEAD.encode(), ["truncated"]),
         (HEAD.encode() + b"</mediawiki>", []),
-        (b"<html>no dump</html>", ["truncated"]),
+        (b"<html>no dump</html>", ["not_a_dump"]),
         (XML.replace(b"</mediawiki>\n", b""), [*WHOLE, "truncated"]),
         (XML[: XML.index(b"<page><title>Zuletzt") + 30], [*WHOLE[:5], "truncated"]),
         (XML.replace(b"</page>", b"", 1), ["malformed_xml", *WHOLE[1:]]),
@@ -123,6 +123,7 @@ def test_newest_revision_and_missing_text() -> None:
         (bz2.compress(XML) + b"junk", [*WHOLE, "damaged_bz2"]),
         (bz2.compress(XML) + bz2.compress(XML), [*WHOLE, *WHOLE]),
         (b"BZh9 is not bz2", ["damaged_bz2"]),
+        (b"Call me Ishmael.", ["not_a_dump"]),
     ],
 )
 def test_damage_is_one_error_in_its_place(data: bytes, expected: list[str]) -> None:
