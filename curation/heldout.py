@@ -16,7 +16,6 @@ import numpy as np
 from curation.dedup.near import Near, band_hashes, permutations, shingles, smallest_images
 from curation.document import Drop
 from curation.hashing import folded, hash64
-from curation.mixture import shard_of
 
 STEP = "near_heldout"
 NEAR = Near()
@@ -54,15 +53,14 @@ def pack(bands: np.ndarray) -> bytes:
 
 @dataclass(frozen=True)
 class HeldoutBands:
-    """The held-out bands of all sources: slice s of S holds those whose `first` is in the s-th of S equal ranges."""
+    """The held-out bands of all sources."""
 
-    slices: Sequence[np.ndarray]  # bytes of `pack`, memory-mapped: uint8 [18 * bands]
+    packed: np.ndarray  # bytes of `pack`, of bands `in_order`; memory-mapped: uint8 [18 * bands]
     sources: Sequence[str]  # names, by the number in a band
 
     @cached_property
-    def _columns(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """By slice: first, whole, source."""
-        return [_unpack(packed) for packed in self.slices]
+    def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return _unpack(self.packed)
 
     def check(self, text: str) -> Drop | None:
         """A Drop, if the document shares a band with a held-out one: whose (as its rule), and in how many bands.
@@ -72,25 +70,20 @@ class HeldoutBands:
         hashes = shingles(text, NEAR.ngram)
         if not len(hashes):
             return None
+        firsts, wholes, sources = self._columns
         first = _first(hashes)
-        homes = shard_of(first, len(self.slices))
-        whole: np.ndarray | None = None
-        shared: dict[int, int] = {}  # source of each band that is shared
-        for home in np.unique(homes).tolist():
-            firsts, wholes, sources = self._columns[home]
-            mine = np.flatnonzero(homes == home)
-            starts = firsts.searchsorted(first[mine])
-            there = np.flatnonzero(starts < len(firsts))
-            hits = there[firsts[starts[there]] == first[mine[there]]]
-            for band, start in zip(mine[hits].tolist(), starts[hits].tolist(), strict=True):
-                whole = _whole(hashes) if whole is None else whole
-                end = int(firsts.searchsorted(first[band], side="right"))
-                same = np.flatnonzero(wholes[start:end] == whole[band])
-                if len(same):
-                    shared[band] = int(sources[start + same[0]])
-        if not shared:
+        starts = firsts.searchsorted(first)
+        there = np.flatnonzero(starts < len(firsts))
+        hits = there[firsts[starts[there]] == first[there]]
+        if not len(hits):
             return None
-        return Drop(self.sources[min(shared.values())], len(shared), 0)
+        whole = _whole(hashes)
+        shared: list[int] = []  # the first source of each band that is shared
+        for start, end, band in zip(starts[hits], firsts.searchsorted(first[hits], side="right"), hits, strict=True):
+            at = int(start + wholes[start:end].searchsorted(whole[band]))  # a common first may have many wholes
+            if at < end and wholes[at] == whole[band]:
+                shared.append(int(sources[at]))
+        return Drop(self.sources[min(shared)], len(shared), 0) if shared else None
 
 
 def _unpack(packed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

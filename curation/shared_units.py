@@ -7,8 +7,9 @@ have in common in the sample is a fair draw of what they have in common (Broder 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +26,10 @@ _WIDE = np.dtype([("hash", "<u8"), ("count", "<i8"), ("weight", "<i8")])  # whil
 _MOST = (1 << 32) - 1
 
 Floats = npt.NDArray[np.float64]
+Whole = npt.NDArray[np.object_]
 
 _HELD = 1 << 20  # sampled occurrences that are held before equal ones are added up
+_POINT = 60  # binary digits of a sum after its point
 _Z = 1.959964  # of the normal distribution, for 95 %
 
 
@@ -111,30 +114,50 @@ class Sums:
     """What the shares are made of, over sampled units; sums of disjoint slices of the hash space may be added.
 
     A unit weighs z in its source. Of that y is in another source (all or nothing), or, for the source itself, in
-    repeats. `units` and `weight`, `squares` (of z): float64 [sources]. `shared` (y), `shared_squares` and `products`
-    (y z): float64 [source, other].
+    repeats. `units` and `weight`, `squares` (of z): [sources]. `shared` (y), `shared_squares` and `products` (y z):
+    [source, other]. All are Python's whole numbers, but for `units` in units of 2^-60, and exact, so that how the hash
+    space is cut changes no digit of a share.
     """
 
-    units: Floats
-    weight: Floats
-    squares: Floats
-    shared: Floats
-    shared_squares: Floats
-    products: Floats
+    units: Whole
+    weight: Whole
+    squares: Whole
+    shared: Whole
+    shared_squares: Whole
+    products: Whole
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(*(getattr(self, name) + getattr(other, name) for name in Sums.__dataclass_fields__))
 
     @classmethod
     def none(cls, sources: int) -> Sums:
-        return cls(*(np.zeros(sources) for _ in range(3)), *(np.zeros((sources, sources)) for _ in range(3)))
+        one, two = (sources,), (sources, sources)
+        return cls(*(np.full(shape, 0, dtype=object) for shape in (one, one, one, two, two, two)))
+
+    def to_json(self) -> list[Any]:
+        return [getattr(self, name).tolist() for name in Sums.__dataclass_fields__]
+
+    @classmethod
+    def from_json(cls, values: Sequence[Any]) -> Sums:
+        return cls(*(np.array(one, dtype=object) for one in values))
+
+
+def exact_sum(values: Floats) -> int:
+    """The sum of float64 values in units of 2^-60, exact. They are 0 or at least 2^-8."""
+    fractions, exponents = np.frexp(values)
+    mantissas = np.ldexp(fractions, 53).astype(np.int64)
+    total = 0
+    for exponent in np.unique(exponents).tolist():
+        mine = mantissas[exponents == exponent]
+        low, high = int((mine & 0xFFFFFFFF).sum()), int((mine >> 32).sum())  # so that neither overflows
+        total += ((high << 32) + low) << (exponent - 53 + _POINT)
+    return total
 
 
 def compare(rows: Iterable[tuple[int, np.ndarray]], sources: int) -> Sums:
     """Sums over one slice of the hash space. `rows`: source number and UNIT rows, as many of each source as come.
 
-    The order in which they come has no bearing on the result: what is added up is whole numbers, or in the order of
-    hashes.
+    The order in which they come has no bearing on the result.
     """
     by_source: list[list[np.ndarray]] = [[] for _ in range(sources)]
     for source, mine in rows:
@@ -148,12 +171,12 @@ def compare(rows: Iterable[tuple[int, np.ndarray]], sources: int) -> Sums:
     for source, mine in enumerate(held):
         z = mine["weight"].astype(np.float64)
         at = np.searchsorted(hashes, mine["hash"])
-        result.units[source], result.weight[source], result.squares[source] = len(z), z.sum(), (z * z).sum()
+        result.units[source], result.weight[source], result.squares[source] = len(z), exact_sum(z), exact_sum(z * z)
         for other in range(sources):
             y = z * (1 - 1 / mine["count"]) if other == source else np.where(there[other, at], z, 0.0)
-            result.shared[source, other] = y.sum()
-            result.shared_squares[source, other] = (y * y).sum()
-            result.products[source, other] = (y * z).sum()
+            result.shared[source, other] = exact_sum(y)
+            result.shared_squares[source, other] = exact_sum(y * y)
+            result.products[source, other] = exact_sum(y * z)
     return result
 
 
@@ -178,18 +201,22 @@ def shares(sums: Sums, halvings: int) -> list[list[Share | None]]:
 
 
 def _share(sums: Sums, a: int, b: int, fraction: float) -> Share | None:
-    weight, squares = float(sums.weight[a]), float(sums.squares[a])
+    weight, squares = _real(sums.weight[a]), _real(sums.squares[a])
     if not weight:
         return None
-    share = float(sums.shared[a, b]) / weight
+    share = _real(sums.shared[a, b]) / weight
     if fraction == 1:
         return Share(share, share, share)
-    spread = float(sums.shared_squares[a, b]) - 2 * share * float(sums.products[a, b]) + share * share * squares
+    spread = _real(sums.shared_squares[a, b]) - 2 * share * _real(sums.products[a, b]) + share * share * squares
     variance = (1 - fraction) * max(spread, 0.0) / weight**2
     draws = weight**2 / squares / (1 - fraction)
     if variance > 0:
         draws = min(draws, share * (1 - share) / variance)
     return Share(share, *wilson(share, draws))
+
+
+def _real(sum: int) -> float:
+    return sum / (1 << _POINT)
 
 
 def wilson(share: float, draws: float) -> tuple[float, float]:

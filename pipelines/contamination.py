@@ -32,7 +32,7 @@ from models.artifact import artifact_identity
 from pipelines import storage
 from pipelines.code_identity import code_identity
 from pipelines.finished_run import REPORTS, Ending, add_options, endings, opened
-from pipelines.part_files import ROWS, StageFiles, count_documents, read_array, write_array
+from pipelines.part_files import StageFiles, count_documents, read_array, read_texts, write_array
 from pipelines.plan import verified
 from pipelines.stages import LIGHT_DOCUMENTS, EachPart, Run, over_parts, part_name
 
@@ -67,7 +67,7 @@ class ScanPart:
         ngrams: Counter[int] = Counter()
         kept = ending.files(self.output)
         balance = Balance("documents", incoming=count_documents(kept, number))
-        for text in texts(kept.kept(number)):
+        for text in read_texts(kept.kept(number)):
             found = evals.found(text)
             ngrams.update(found.tolist())
             hits = self.step.enough(evals.hits(found))
@@ -101,13 +101,6 @@ class ScanPart:
 def _evals(step: Decontaminate, identity: str, models: str) -> Evals:
     (name,) = step.artifacts()
     return read(verified([(name, identity)], Path(models))[name])
-
-
-def texts(path: str) -> Iterator[str]:
-    """Texts of a kept part, in order."""
-    with storage.open_input(path) as stream:
-        for batch in pq.ParquetFile(stream).iter_batches(batch_size=ROWS, columns=["text"]):
-            yield from batch.column(0).to_pylist()
 
 
 def dropped(path: str, evals: Evals) -> Iterator[Hits]:

@@ -13,6 +13,7 @@ from curation.errors import CommandLine, InputError, UserError
 from pipelines import inputs, runner, storage
 from pipelines.part_files import StageFiles
 from pipelines.stages import Run
+from pipelines.tokens import HELDOUT, TRAIN
 
 REPORTS = "reports"  # the folder of a run that reports work in; it is no source's
 
@@ -26,6 +27,7 @@ class Ending:
     key: str
     parts: tuple[int, ...]
     documents: int  # kept
+    text: int  # bytes of theirs that were tokenized
 
     def files(self, output: str, stage: str = "") -> StageFiles:
         return StageFiles(storage.join(output, self.source, stage or self.stages[-1]))
@@ -49,13 +51,15 @@ def endings(output: str) -> list[Ending]:
             raise InputError(f"{output}: {mine[-1]['name']} is being made anew; wait for that run to finish")
         kept = next(b["kept"] for b in mine[-1]["balances"] if b["unit"] in ("records", "documents"))
         names = tuple(row["name"].partition("/")[2] for row in mine)
-        found.append(Ending(source, names, mine[-1]["key"], tuple(sorted(parts)), int(kept)))
+        tokenized = [row["notes"] for row in rows if row["name"] == f"{source}/tokens"]
+        size = sum(int(notes[f"{side}_bytes"]) for notes in tokenized for side in (TRAIN, HELDOUT))
+        found.append(Ending(source, names, mine[-1]["key"], tuple(sorted(parts)), int(kept), size))
     return found
 
 
 def _keeps_documents(row: dict[str, Any]) -> bool:
     units = {balance["unit"] for balance in row["balances"]}
-    return not row["name"].endswith("/tokens") and bool(units & {"records", "documents"})
+    return not row["name"].endswith(("/tokens", "/heldout")) and bool(units & {"records", "documents"})
 
 
 def add_options(parser: CommandLine) -> None:

@@ -2,12 +2,14 @@
 
     kept parts ─► SOURCE/heldout/bands/part-N ─► slice of the hashes ─► GroupByKey ─► sort ─► heldout/slice-N.bands
 
-It runs in passes over the hash space, like a deduplication. Workers map the sorted files into memory.
+It runs in passes over the hash space, like a deduplication. The slices, one after the other, are `heldout/all.bands`,
+which workers map into memory.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ import numpy as np
 
 from curation.heldout import BAND, HeldoutBands, bands_of, in_order, is_heldout, pack
 from curation.ledger import Balance
-from pipelines import storage
+from pipelines import storage, tombstones
 from pipelines.code_identity import code_identity
 from pipelines.hash_passes import MIN_BUCKETS, payloads, plan
 from pipelines.inputs import Part
@@ -38,15 +40,15 @@ from pipelines.stages import (
 )
 
 DIRECTORY = "heldout"
+BANDS = "all.bands"
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
     """Where the sorted bands of all sources lie, and the key that they were made under."""
 
-    root: str
+    path: str
     key: str
-    slices: int
     sources: tuple[str, ...]
 
 
@@ -56,22 +58,23 @@ def collect(
     stages: Mapping[str, Stage],
     parts: Mapping[str, Sequence[Part]],
     documents: Mapping[str, int],
-) -> Collected:
-    """The held-out bands of every source's last stage. `documents` says how many each kept."""
+) -> tuple[Collected, list[Result]]:
+    """The held-out bands of every source's last stage, and the books. `documents` says how many each kept."""
     names = tuple(sorted(stages))
     keys = {}
-    results = {}
+    results = []
+    gone = tombstones.identity(run.output)
     for number, source in enumerate(names):
-        keys[source] = _key("heldout 1", code_identity("curation.heldout"), stages[source].key, number, fraction)
-        work = FindHeldout(run.output, source, number, stages[source].name, fraction, keys[source])
+        keys[source] = _key("heldout 2", code_identity("curation.heldout"), stages[source].key, number, fraction)
+        work = FindHeldout(run.output, source, number, stages[source].name, fraction, keys[source], gone)
         numbers = [part.number for part in parts[source]]
         light = documents[source] < LIGHT_DOCUMENTS
-        results[source] = over_parts(run, f"{source}/{DIRECTORY}", keys[source], work, numbers, light)
-    key = _key("heldout bands 1", sorted(keys.items()))
-    total = sum(int(result.notes["bands"]) for result in results.values())
+        results.append(over_parts(run, f"{source}/{DIRECTORY}", keys[source], work, numbers, light))
+    key = _key("heldout bands 2", sorted(keys.items()))
+    total = sum(int(result.notes["bands"]) for result in results)
     senders = [(source, part.number) for source in names for part in parts[source]]
-    slices = _sort(run, key, total, senders)
-    return Collected(storage.join(run.output, DIRECTORY), key, slices, names)
+    results.append(_sort(run, key, total, senders))
+    return Collected(storage.join(run.output, DIRECTORY, BANDS), key, names), results
 
 
 def _key(*state: object) -> str:
@@ -88,6 +91,7 @@ class FindHeldout:
     upstream: str
     fraction: float
     key: str
+    tombstones: str = ""  # identity of the list of what was taken down
 
     def __call__(self, number: int) -> None:
         files = StageFiles(storage.join(self.output, self.source, DIRECTORY))
@@ -95,9 +99,12 @@ class FindHeldout:
             return
         upstream = StageFiles(storage.join(self.output, self.source, self.upstream))
         balance = Balance("documents", incoming=count_documents(upstream, number))
+        gone = tombstones.load(self.output, self.tombstones)
         found = [np.empty(0, dtype=BAND)]
         for document in read_documents(upstream.kept(number)):
-            if is_heldout(document.text, self.fraction):
+            if tombstones.verdict(gone, document.id, document.url) is not None:
+                balance.skipped["taken_down"] += 1
+            elif is_heldout(document.text, self.fraction):
                 balance.kept += 1
                 found.append(bands_of(document.text, self.number))
             else:
@@ -110,14 +117,16 @@ class FindHeldout:
             "part": part_name(number),
             "balances": [balance.to_json()],
             "notes": {"bands": len(bands)},
+            "upstream": self.upstream,
+            "fraction": self.fraction,
         }
         storage.write_json(files.ledger(number), row)
 
 
-def _sort(run: Run, key: str, total: int, senders: Sequence[tuple[str, int]]) -> int:
-    """Write the slices; how many they are."""
+def _sort(run: Run, key: str, total: int, senders: Sequence[tuple[str, int]]) -> Result:
+    """Write the slices, and all of them as one file."""
     if done := finished(run, DIRECTORY, key):
-        return int(done.notes["slices"])
+        return done
     take_over(run, DIRECTORY, key)
     passes, buckets = plan(run, DIRECTORY, total, BAND.itemsize)
     received = kept = 0
@@ -127,8 +136,25 @@ def _sort(run: Run, key: str, total: int, senders: Sequence[tuple[str, int]]) ->
         kept += sum(row["kept"] for row in rows.values())
     balance = Balance("bands", incoming=total, kept=kept, merged=received - kept)
     slices = passes * buckets
-    complete(run, DIRECTORY, Result(DIRECTORY, key, slices, {"bands": balance}, notes={"slices": slices}))
-    return slices
+    _join(storage.join(run.output, DIRECTORY), slices)
+    return complete(run, DIRECTORY, Result(DIRECTORY, key, slices, {"bands": balance}, notes={"slices": slices}))
+
+
+def _join(root: str, slices: int) -> None:
+    """All bands as `pack` has them, in one file: a map of each slice would be a file descriptor each, in every worker.
+
+    Slices are ranges of the hashes, in order, so the sorted slices one after the other are sorted.
+    """
+    path, first = storage.join(root, BANDS), 0
+    with storage.scratch(path) as folder:
+        with (folder / BANDS).open("wb") as target:
+            for name in BAND.names or ():
+                for number in range(slices):
+                    packed = storage.read_bytes(storage.join(root, f"{slice_name(number)}.bands"))
+                    count = len(packed) // BAND.itemsize
+                    target.write(packed[first * count : (first + BAND[name].itemsize) * count])
+                first += BAND[name].itemsize
+        storage.publish(folder / BANDS, path)
 
 
 def _pass(run: Run, key: str, senders: Sequence[tuple[str, int]], send: SendBands) -> dict[str, dict[str, Any]]:
@@ -192,15 +218,15 @@ class WriteSlice:
 
 @lru_cache(maxsize=2)
 def load(collected: Collected) -> HeldoutBands:
-    """One map a process. From an object store the files are copied to unnamed local ones first."""
-    paths = [storage.join(collected.root, f"{slice_name(number)}.bands") for number in range(collected.slices)]
-    return HeldoutBands([_map(path) for path in paths], collected.sources)
+    """One map a process. From an object store the file is copied to an unnamed local one first."""
+    return HeldoutBands(_map(collected.path), collected.sources)
 
 
 def _map(path: str) -> np.ndarray:
     with tempfile.TemporaryFile() if not storage.is_local(path) else open(path, "rb") as file:
         if not storage.is_local(path):
-            file.write(storage.read_bytes(path))
+            with storage.open_input(path) as source:
+                shutil.copyfileobj(source, file, 1 << 22)
             file.flush()
         if not file.seek(0, 2):
             return np.empty(0, dtype=np.uint8)

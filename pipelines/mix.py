@@ -23,6 +23,7 @@ from curation.ledger import Balance
 from curation.mixture import Mixture, keys64, mix_order, prefix_order, shard_of
 from curation.token_shard import PROVENANCE, Shard, write_shard
 from pipelines import storage
+from pipelines.code_identity import code_identity, file_identity
 from pipelines.progress import Progress
 from pipelines.stages import Result, Run, complete, finished, ledger_rows, take_over
 from pipelines.tokens import HELDOUT, TRAIN
@@ -36,9 +37,7 @@ SHUFFLE_BYTES_PER_PAYLOAD = 6144
 
 def run_mix(run: Run, mixture: Mixture, shard_tokens: int, sources: Sequence[Source], dtype: str) -> Result:
     """Write the shards. The result's notes hold what the dataset's manifest says of shards and sources."""
-    key = hashlib.sha256(
-        repr(("mix 2", [s.key for s in sources], sorted(asdict(mixture).items()), shard_tokens, dtype)).encode()
-    ).hexdigest()
+    key = stage_key([source.key for source in sources], mixture, shard_tokens, dtype)
     if done := finished(run, MIX, key):
         return done
     take_over(run, DIRECTORY, key)
@@ -76,6 +75,14 @@ def run_mix(run: Run, mixture: Mixture, shard_tokens: int, sources: Sequence[Sou
         "sources": [_describe(source, epochs[source.name], asked, turns) for source in sources],
     }
     return complete(run, MIX, Result(MIX, key, len(entries), balances, notes=notes))
+
+
+def stage_key(sources: Sequence[str], mixture: Mixture, shard_tokens: int, dtype: str) -> str:
+    """The stage's key, given those of the sources' tokens."""
+    code = [code_identity(module) for module in ("curation.mixture", "curation.token_shard")]
+    code.append(file_identity("pipelines.mix", "pipelines.turns"))
+    state = ("mix 3", code, list(sources), sorted(asdict(mixture).items()), shard_tokens, dtype)
+    return hashlib.sha256(repr(state).encode()).hexdigest()
 
 
 def heldout_names(source: Source, shard_tokens: int) -> list[str]:

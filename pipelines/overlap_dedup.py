@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.dedup.overlap import PAIR, Overlap, candidates, shared
-from curation.dedup.verdict import CLAIM
+from curation.dedup.verdict import CLAIM, starts_of
 from curation.document import Document, Drop
 from curation.errors import LedgerError
 from curation.ledger import Balance
@@ -169,10 +170,16 @@ def judge(keyed: tuple[str, Iterable[bytes]], most: int) -> Iterator[tuple[int, 
     pairs = np.empty(len(smaller), dtype=PAIR)
     pairs["document"], pairs["other"] = rows["first"][smaller], rows["first"][larger]
     pairs["part"] = senders[sender[larger]]
+    whose = sender[smaller]
+    order = np.lexsort((pairs["other"], pairs["part"], pairs["document"], whose))
+    pairs, whose = pairs[order], whose[order]
+    fresh = np.logical_or.reduce([starts_of(whose), *(starts_of(pairs[name]) for name in PAIR.names or ())])
+    pairs, whose = pairs[fresh], whose[fresh]
+    bounds = np.searchsorted(whose, np.arange(len(sent) + 1)).tolist()
     cuts = np.bincount(sender, weights=cut, minlength=len(sent))
-    for number, mine in enumerate(packed):
-        found = np.unique(pairs[sender[smaller] == number])
-        yield int(senders[number]), np.array([len(mine), cuts[number]], dtype="<u8").tobytes() + found.tobytes()
+    for number, (start, end) in enumerate(pairwise(bounds)):
+        head = np.array([len(packed[number]), cuts[number]], dtype="<u8").tobytes()
+        yield int(senders[number]), head + pairs[start:end].tobytes()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
     python -m pipelines.overlap_report RUN [--json FILE]
 
 Whole documents, long lines (by their bytes) and 13-grams of words, of what each source of a finished run kept. Only
-hashes are shuffled, and of a large run a sample of them, the same in every source (curation/overlap.py):
+hashes are shuffled, and of a large run a sample of them, the same in every source (curation/shared_units.py):
 
     kept part ─► sketch: sampled hashes ─► bucket ─► GroupByKey ─► sums of the bucket ─► GroupByKey ─► one file a pass
 """
@@ -22,18 +22,16 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.io.filesystems import FileSystems
 
 from curation.errors import CommandLine, LedgerError, UserError, exit_on_user_error
 from curation.ledger import Balance
-from curation.overlap import KINDS, UNIT, Share, Sketch, Sums, Units, compare, shares
+from curation.shared_units import KINDS, UNIT, Share, Sketch, Sums, Units, compare, shares
 from curation.word_hashes import LONGEST
 from pipelines import runner, storage
-from pipelines.code_identity import code_identity
-from pipelines.contamination import texts
+from pipelines.code_identity import code_identity, file_identity
 from pipelines.finished_run import REPORTS, Ending, add_options, endings, opened
 from pipelines.hash_passes import MIN_BUCKETS, payloads, plan
-from pipelines.part_files import StageFiles, count_documents, read_array, write_array
+from pipelines.part_files import StageFiles, count_documents, read_array, read_texts, write_array
 from pipelines.progress import Progress
 from pipelines.stages import (
     LIGHT_DOCUMENTS,
@@ -51,12 +49,11 @@ from pipelines.stages import (
 SKETCH, COMPARE = f"{REPORTS}/overlap-sketch", f"{REPORTS}/overlap"
 UNITS = Units()
 HASHES = 4_000_000  # of each kind, in all sources together: a share of 1 % of a source of 1 % is then known to 0.1 %
-# To guess how many hashes a run has: bytes of text a byte of a kept part, and bytes of text a line and an n-gram.
-_PACKED, _LINE, _NGRAM = 3, 80, 6
+_LINE, _NGRAM = 80, 6  # bytes of text a line and an n-gram, to guess how many hashes a run has
 
 
 @dataclass(frozen=True, slots=True)
-class Overlap:
+class OverlapReport:
     """The report. `shares[kind][a][b]`: how much of source a is in b; for a = b, how much of it repeats.
 
     `totals[kind]`: occurrences of each source, and their weights (bytes of lines).
@@ -85,7 +82,7 @@ class SketchPart:
         kept = next(one for one in self.endings if number in one.parts).files(self.output)
         balance = Balance("documents", incoming=count_documents(kept, number))
         sketches = {kind: Sketch(halvings) for kind, halvings in zip(KINDS, self.halvings, strict=True)}
-        for text in texts(kept.kept(number)):
+        for text in read_texts(kept.kept(number)):
             for kind, (hashes, weights) in self.units.of(text).items():
                 sketches[kind].add(hashes, weights)
             balance.kept += 1
@@ -99,12 +96,12 @@ class SketchPart:
         storage.write_json(files.ledger(number), row)
 
 
-def report(run: Run, sources: Sequence[Ending], units: Units = UNITS, sample: float = 0.0) -> Overlap:
+def report(run: Run, sources: Sequence[Ending], units: Units = UNITS, sample: float = 0.0) -> OverlapReport:
     """Compare the sources of a finished run. `sample` is the share of hashes to look at, to a power of 1/2; 0: by size.
 
     Works in RUN/reports, where the same call goes on where it stopped. Raises LedgerError if a hash was lost.
     """
-    halvings = _halvings(run.output, sources, sample)
+    halvings = _halvings(sources, sample)
     key = _key(sources, units, halvings)
     work = SketchPart(run.output, tuple(sources), units, halvings, key)
     numbers = [number for source in sources for number in source.parts]
@@ -113,7 +110,7 @@ def report(run: Run, sources: Sequence[Ending], units: Units = UNITS, sample: fl
     rows = ledger_rows(run, SKETCH, [part_name(number) for number in numbers], key)
     sent = {kind: sum(row["notes"][f"{kind}_hashes"] for row in rows.values()) for kind in KINDS}
     by_kind = _compare(run, key, sources, sent)
-    return Overlap(
+    return OverlapReport(
         tuple(source.source for source in sources),
         dict(zip(KINDS, halvings, strict=True)),
         {kind: tuple(_total(source, kind, rows) for source in sources) for kind in KINDS},
@@ -121,32 +118,21 @@ def report(run: Run, sources: Sequence[Ending], units: Units = UNITS, sample: fl
     )
 
 
-def of_run(run: Run) -> str:
-    """The report of a finished run (its ledger.json is written) as text."""
-    return describe(report(run, endings(run.output)))
-
-
 def _total(source: Ending, kind: str, rows: Mapping[str, Any]) -> tuple[int, int]:
     notes = [rows[part_name(number)]["notes"] for number in source.parts]
     return sum(one[kind] for one in notes), sum(one[f"{kind}_weight"] for one in notes)
 
 
-def _halvings(output: str, sources: Sequence[Ending], sample: float) -> tuple[int, ...]:
+def _halvings(sources: Sequence[Ending], sample: float) -> tuple[int, ...]:
     if sample:
         return (round(-math.log2(sample)),) * len(KINDS)
-    text = _PACKED * sum(_stored(source.files(output).root) for source in sources)
+    text = sum(source.text for source in sources)
     guesses = (sum(source.documents for source in sources), text / _LINE, text / _NGRAM)
     return tuple(max(0, math.ceil(math.log2(max(guess, 1) / HASHES))) for guess in guesses)
 
 
-def _stored(root: str) -> int:
-    """Bytes of the kept parts of a stage."""
-    found = FileSystems.match([storage.join(root, "kept", "*.parquet")])[0].metadata_list
-    return sum(int(one.size_in_bytes) for one in found)
-
-
 def _key(sources: Sequence[Ending], units: Units, halvings: Sequence[int]) -> str:
-    code = [code_identity("curation.overlap"), hashlib.sha256(Path(__file__).read_bytes()).hexdigest()]
+    code = [code_identity("curation.shared_units"), file_identity(__name__)]
     value = [asdict(units), list(halvings), code, [[one.source, one.key, one.parts] for one in sources]]
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
@@ -172,7 +158,7 @@ def _compare(run: Run, key: str, sources: Sequence[Ending], sent: Mapping[str, i
         balances[kind] = Balance(f"{kind} sampled", incoming=sent[kind], kept=counted)
         total = Sums.none(len(sources))
         for name in names:
-            total = total + Sums(*(np.array(values) for values in rows[name][kind]["sums"]))
+            total = total + Sums.from_json(rows[name][kind]["sums"])
         sums[kind] = total
     if not done:
         complete(run, COMPARE, Result(COMPARE, key, sum(len(source.parts) for source in sources), balances))
@@ -229,7 +215,7 @@ def add_bucket(keyed: tuple[str, Iterable[bytes]], sources: int) -> tuple[int, b
         "kind": kind,
         "bucket": bucket,
         "received": sum(len(mine) for _, mine in rows),
-        "sums": [getattr(sums, name).tolist() for name in Sums.__dataclass_fields__],
+        "sums": sums.to_json(),
     }
     return 0, json.dumps(value).encode()
 
@@ -249,10 +235,9 @@ class WriteSums:
             total, received = Sums.none(self.sources), 0
             for one in found:
                 if one["kind"] == kind:
-                    total = total + Sums(*(np.array(values) for values in one["sums"]))
+                    total = total + Sums.from_json(one["sums"])
                     received += one["received"]
-            values = [getattr(total, name).tolist() for name in Sums.__dataclass_fields__]
-            row[kind] = {"received": received, "sums": values}
+            row[kind] = {"received": received, "sums": total.to_json()}
         storage.write_json(self.path, row)
         return received
 
@@ -264,7 +249,7 @@ _TITLES = {
 }
 
 
-def describe(overlap: Overlap, units: Units = UNITS) -> str:
+def describe(overlap: OverlapReport, units: Units = UNITS) -> str:
     """The matrices as text."""
     width = max(map(len, overlap.sources)) + 2
     lines = ["share of the row's source that the column's holds too; on the diagonal: that repeats within the source"]
@@ -288,7 +273,7 @@ def _cell(share: Share | None) -> str:
     return f"{share.share:.2%} ({100 * share.low:.2f}-{100 * share.high:.2f})"
 
 
-def to_json(overlap: Overlap, units: Units) -> dict[str, Any]:
+def to_json(overlap: OverlapReport, units: Units) -> dict[str, Any]:
     """The report as plain values: by kind a list of {source, other, share, low, high}."""
     kinds = {}
     for kind in KINDS:

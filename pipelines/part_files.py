@@ -82,6 +82,13 @@ def read_documents(path: str) -> Iterator[Document]:
                 yield Document(**row)
 
 
+def read_texts(path: str) -> Iterator[str]:
+    """Texts of a kept part, in order."""
+    with storage.open_input(path) as stream:
+        for batch in pq.ParquetFile(stream).iter_batches(batch_size=ROWS, columns=["text"]):
+            yield from batch.column(0).to_pylist()
+
+
 def count_documents(files: StageFiles, number: int) -> int:
     """How many documents a kept part holds, by its own footer. Raises LedgerError if its account says otherwise."""
     with storage.open_input(files.kept(number)) as stream:

@@ -192,7 +192,10 @@ def _dataset(
     loaded = tokens.load_tokenizer(path, tokens.file_hash(path))
     documents = {source: _kept(results, f"{source}/{stage.name}") for source, stage in last.items()}
     fraction = recipe.heldout.fraction
-    near = heldout.collect(run, fraction, last, parts, documents) if recipe.heldout.near and fraction else None
+    near = None
+    if recipe.heldout.near and fraction:
+        near, collected = heldout.collect(run, fraction, last, parts, documents)
+        results.extend(collected)
     tokenized = {
         source: tokens.run_stage(
             run, source, parts[source], stage, path, fraction, light=documents[source] < LIGHT_DOCUMENTS, near=near

@@ -26,10 +26,11 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
 from curation.errors import InputError, UserError
+from curation.heldout import is_heldout
 from curation.take_down import CHANGED, blank, descendant, entry_of, sources_without
 from curation.token_shard import JOURNAL, MANIFEST, SUFFIXES, Shard
 from curation.tombstones import ODD, Tombstones
-from pipelines import storage, tombstones
+from pipelines import heldout, storage, tombstones
 from pipelines.dataset import of_sources
 from pipelines.mix import MIX, row_name
 from pipelines.turns import DIRECTORY
@@ -186,21 +187,42 @@ def _purge_texts(run: str, listed: Tombstones, report: Report, show: Show) -> No
         if not (rows := dict(_covered(path, listed, report))):
             continue
         with storage.open_input(path) as stream, storage.scratch(path) as folder:
-            file, purged = pq.ParquetFile(stream), 0
+            file, purged = pq.ParquetFile(stream), []
             with pq.ParquetWriter(folder / "part", file.schema_arrow, compression="zstd") as writer:
                 for start, table in _row_groups(file):
                     texts = table["text"].to_pylist()
                     for row in [row - start for row in rows if start <= row < start + len(texts)]:
-                        purged += bool(texts[row])
+                        purged += [texts[row]] * bool(texts[row])
                         texts[row] = ""
                     at = table.schema.get_field_index("text")
                     writer.write_table(table.set_column(at, table.schema.field(at), pa.array(texts, pa.string())))
             if purged:
+                _remove_bands(run, path, purged)  # first: the texts tell that it is to be done
                 storage.publish(folder / "part", path)
-                report.texts += purged
+                report.texts += len(purged)
                 report.parts += 1
                 report.documents.update(rows.values())
-                show(f"purged {purged} texts from {path}")
+                show(f"purged {len(purged)} texts from {path}")
+
+
+def _remove_bands(run: str, kept: str, texts: Sequence[str]) -> None:
+    """If any of these texts of a kept part is held out, the bands that were made of that part and all joined with them.
+
+    The run's own command makes them anew (pipelines/heldout.py).
+    """
+    stage, _, name = kept.removesuffix(".parquet").rpartition("/kept/")
+    source, _, upstream = stage.rpartition("/")
+    folder = storage.join(source, heldout.DIRECTORY)
+    ledger = storage.join(folder, "ledger", f"{name}.json")
+    if not storage.exists(ledger):
+        return
+    row = storage.read_json(ledger)
+    if row["upstream"] == upstream and any(is_heldout(text, row["fraction"]) for text in texts):
+        storage.remove(storage.join(run, heldout.DIRECTORY, MANIFEST))
+        storage.remove(storage.join(run, heldout.DIRECTORY))
+        storage.remove(storage.join(folder, MANIFEST))
+        storage.remove(ledger)
+        storage.remove(storage.join(folder, "bands", f"{name}.npy"))
 
 
 def _row_groups(file: pq.ParquetFile) -> Iterator[tuple[int, pa.Table]]:

@@ -59,8 +59,9 @@ def ensure_tokenizer(run: Run, given: str, recipe: Recipe, kept: Sequence[tuple[
     sources = by_source(kept)
     shares = [sorted((values or {}).items()) for values in (recipe.mixture.weights, recipe.mixture.epochs)]
     state = (
-        "tokenizer 2",
+        "tokenizer 3",
         code_identity("models.train_tokenizer"),
+        _code(),
         [(source, where.key) for source, where in sources.items()],
         sorted(asdict(recipe.tokenizer).items()),
         shares,
@@ -79,6 +80,11 @@ def ensure_tokenizer(run: Run, given: str, recipe: Recipe, kept: Sequence[tuple[
     for source in sources:  # one more copy of the text, which nothing needs any longer
         storage.remove(storage.join(run.output, DIRECTORY, source))
     return path
+
+
+def _code() -> list[str]:
+    """What decides which documents are put aside, and in which order."""
+    return [code_identity(module) for module in ("curation.heldout", "curation.mixture")]
 
 
 def by_source(kept: Sequence[tuple[Part, str, str]]) -> dict[str, Kept]:
@@ -149,7 +155,7 @@ def _limit(wanted: float, there: int) -> int:
 def _put_aside(run: Run, recipe: Recipe, source: str, where: Kept, limit: int) -> int:
     """Run the stage over a source's parts. Returns how many bytes of text it has for training."""
     work = PutAside(run.output, source, where.directory, limit, recipe.heldout.fraction, "")
-    key = hashlib.sha256(repr(("sample 1", where.key, work)).encode()).hexdigest()
+    key = hashlib.sha256(repr(("sample 2", _code(), where.key, work)).encode()).hexdigest()
     work = PutAside(run.output, source, where.directory, limit, recipe.heldout.fraction, key)
     light = _guess(run, where) < LIGHT_BYTES
     return int(over_parts(run, f"{DIRECTORY}/{source}", key, work, where.parts, light).notes["bytes"])

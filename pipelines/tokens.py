@@ -54,7 +54,8 @@ def run_stage(
 
 def stage_key(encoder: str, upstream_key: str, identity: str, fraction: float, near: str = "") -> str:
     """The stage's key. `encoder` names a library, so the code of ours that gives ids is in it too."""
-    state = ("tokens 4", code_identity("models.tokenizer"), encoder, upstream_key, identity, fraction, near)
+    code = [code_identity(module) for module in ("models.tokenizer", "curation.heldout", "curation.token_shard")]
+    state = ("tokens 5", code, encoder, upstream_key, identity, fraction, near)
     return hashlib.sha256(repr(state).encode()).hexdigest()
 
 
@@ -91,6 +92,7 @@ class TokenizePart:
             down = tombstones.verdict(gone, document.id, document.url)
             if down is not None:
                 balance.dropped[f"{tombstones.STEP}.{down.rule}"] += 1
+                dropped.append(dropped_row(document, tombstones.STEP, down))
                 continue
             side = HELDOUT if is_heldout(document.text, self.fraction) else TRAIN
             drop = bands.check(document.text) if bands and side == TRAIN else None
@@ -116,9 +118,8 @@ class TokenizePart:
                 )
                 for file in sorted(folder.glob("part-*")):
                     storage.publish(file, storage.join(files.root, side, file.name))
-            if self.near:
-                pq.write_table(pa.Table.from_pylist(dropped, DROPPED), folder / "dropped.parquet", compression="zstd")
-                storage.publish(folder / "dropped.parquet", files.file("dropped", number, ".parquet"))
+            pq.write_table(pa.Table.from_pylist(dropped, DROPPED), folder / "dropped.parquet", compression="zstd")
+            storage.publish(folder / "dropped.parquet", files.file("dropped", number, ".parquet"))
         row = {
             "key": self.key,
             "part": part_name(number),

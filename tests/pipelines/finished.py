@@ -46,6 +46,9 @@ def write_run(output: Path, kept: Texts, dropped: Mapping[int, Sequence[Drop]] |
         result = Result(f"{source}/documents", source, len(mine), {"records": total})
         storage.write_json(storage.join(stage.root, "manifest.json"), result.to_json())
         results.append(result.to_json())
+        size = sum(len(text.encode()) for texts in kept[source] for text in texts)
+        tokens = Result(f"{source}/tokens", source, len(mine), {}, notes={"train_bytes": size, "heldout_bytes": 0})
+        results.append(tokens.to_json())
     storage.write_json(storage.join(str(output), "ledger.json"), results)
     return output
 

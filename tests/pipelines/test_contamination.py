@@ -120,7 +120,7 @@ def test_the_most_of_an_example_in_one_document(models: Path, tmp_path: Path) ->
 
 def test_parts_are_looked_at_once(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = write_run(tmp_path / "run", {"crawl": CRAWL, "wiki": WIKI})
-    found = contamination.texts
+    found = contamination.read_texts
     with monkeypatch.context() as patch:
 
         def dies(path: str) -> Any:
@@ -128,12 +128,12 @@ def test_parts_are_looked_at_once(models: Path, tmp_path: Path, monkeypatch: pyt
                 raise RuntimeError("killed")
             return found(path)
 
-        patch.setattr(contamination, "texts", dies)
+        patch.setattr(contamination, "read_texts", dies)
         with pytest.raises(RuntimeError, match="killed"):
             report(run, models, tmp_path)
     assert not (run / "reports/contamination/manifest.json").exists()
     first = report(run, models, tmp_path)
-    monkeypatch.setattr(contamination, "texts", None)
+    monkeypatch.setattr(contamination, "read_texts", None)
     assert report(run, models, tmp_path) == first
 
 

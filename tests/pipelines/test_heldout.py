@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 import random
 from pathlib import Path
 
@@ -11,10 +13,12 @@ from curation.document import Document
 from curation.errors import CommandLine
 from curation.heldout import is_heldout
 from curation.ledger import Balance
+from curation.tombstones import Tombstones
 from models.train_tokenizer import train_tokenizer
 from pipelines import heldout, inputs, runner, storage, tokens
+from pipelines.finished_run import endings
 from pipelines.inputs import InputFile
-from pipelines.part_files import PartWriter, StageFiles
+from pipelines.part_files import PartWriter, StageFiles, read_texts
 from pipelines.plan import Stage
 from pipelines.stages import Result, Run, part_name
 
@@ -67,12 +71,16 @@ def go(
     run = Run(str(output), "", execute, memory, progress=False)
     last = {source: Stage(source, "last", "survivors", key=f"{KEY} {source}") for source in SOURCES}
     counts = {source: len(given[source]) for source in SOURCES}
-    collected = heldout.collect(run, FRACTION, last, parts, counts) if near else None
+    collected = heldout.collect(run, FRACTION, last, parts, counts)[0] if near else None
     results = {
         source: tokens.run_stage(run, source, parts[source], last[source], tokenizer, FRACTION, True, collected)
         for source in SOURCES
     }
     return results, collected
+
+
+def slices(output: Path) -> int:
+    return int(json.loads((output / "heldout/manifest.json").read_text())["notes"]["slices"])
 
 
 def ids(output: Path, source: str, side: str) -> set[str]:
@@ -124,7 +132,9 @@ def test_neither_cuts_nor_passes_change_what_is_held_out_or_dropped(
     _, more = go(tmp_path / "b", tokenizer, cuts, memory)
     assert few is not None
     assert more is not None
-    assert (more.slices > few.slices) == (memory < 1 << 30)
+    assert (slices(tmp_path / "b") > slices(tmp_path / "a")) == (memory < 1 << 30)
+    assert Path(few.path).read_bytes() == Path(more.path).read_bytes()
+    assert Path(few.path).stat().st_size > 0
     for source in SOURCES:
         for side in ("train", "heldout"):
             assert ids(tmp_path / "a", source, side) == ids(tmp_path / "b", source, side)
@@ -133,12 +143,12 @@ def test_neither_cuts_nor_passes_change_what_is_held_out_or_dropped(
 def test_a_finished_stage_is_not_run_again_and_another_text_changes_the_key(tmp_path: Path, tokenizer: str) -> None:
     _, first = go(tmp_path / "run", tokenizer)
     assert first is not None
-    slices = sorted((tmp_path / "run/heldout").glob("*.bands"))
-    assert len(slices) == first.slices
-    times = [path.stat().st_mtime_ns for path in slices]
+    files = sorted((tmp_path / "run/heldout").glob("*.bands"))
+    assert len(files) == slices(tmp_path / "run") + 1
+    times = [path.stat().st_mtime_ns for path in files]
     _, again = go(tmp_path / "run", tokenizer)
     assert again == first
-    assert [path.stat().st_mtime_ns for path in slices] == times
+    assert [path.stat().st_mtime_ns for path in files] == times
 
 
 def test_it_continues_where_it_stopped(tmp_path: Path, tokenizer: str) -> None:
@@ -149,6 +159,61 @@ def test_it_continues_where_it_stopped(tmp_path: Path, tokenizer: str) -> None:
     (tmp_path / "run/heldout/slice-00003.bands").write_bytes(b"half")
     assert go(tmp_path / "run", tokenizer)[1] == first
     assert {path: path.read_bytes() for path in (tmp_path / "run/heldout").glob("*.bands")} == before
+
+
+def test_many_slices_are_one_open_file(tmp_path: Path, tokenizer: str) -> None:
+    _, collected = go(tmp_path / "run", tokenizer, memory=20_000)
+    assert collected is not None
+    assert slices(tmp_path / "run") > 10
+    heldout.load.cache_clear()
+    before = os.listdir("/proc/self/fd")
+    bands = heldout.load(collected)
+    assert len(os.listdir("/proc/self/fd")) <= len(before) + 1
+    assert bands.check(next(text for text in texts()["books"] if is_heldout(text, FRACTION))) is not None
+
+
+def test_what_is_taken_down_holds_nothing_out_and_is_among_the_dropped(tmp_path: Path, tokenizer: str) -> None:
+    """A held-out book, and one of the web's training pages; without `near` too there is a table of what was dropped."""
+    number = next(i for i in range(20) if f"web:file#{40 + i}" in expected())
+    page = next(i for i, text in enumerate(texts()["web"][:40]) if not is_heldout(text, FRACTION))
+    gone = {f"books:file#{number}", f"web:file#{page}"}
+    for near in (True, False):
+        output = tmp_path / str(near)
+        storage.write_bytes(str(output / "tombstones.jsonl"), Tombstones.of(ids=sorted(gone)).to_bytes())
+        results, _ = go(output, tokenizer, near=near)
+        assert f"web:file#{40 + number}" in ids(output, "web", "train")
+        assert results["web"].balances["documents"].dropped["tombstones.taken_down"] == 1
+        rows = [row for file in output.glob("*/tokens/dropped/*") for row in pq.read_table(file).to_pylist()]
+        assert {row["id"] for row in rows if (row["step"], row["rule"]) == ("tombstones", "taken_down")} == gone
+        assert {row["id"] for row in rows if row["id"].startswith("web") and row["step"] == "near_heldout"} == (
+            expected() - {f"web:file#{40 + number}"} if near else set()
+        )
+    (row,) = json.loads((tmp_path / "True/books/heldout/manifest.json").read_text())["balances"]
+    assert row["skipped"]["taken_down"] == 1
+
+
+def test_the_books_are_given_back(tmp_path: Path, tokenizer: str) -> None:
+    parts = prepare(str(tmp_path), 2, texts())
+    execute = runner.executor(runner.beam_flags([], 1, CommandLine()))
+    last = {source: Stage(source, "last", "survivors", key=KEY) for source in SOURCES}
+    run = Run(str(tmp_path), "", execute, 1 << 30, progress=False)
+    _, results = heldout.collect(run, FRACTION, last, parts, {"books": 40, "web": 60})
+    assert [result.name for result in results] == ["books/heldout", "web/heldout", "heldout"]
+    for result in results:
+        path = tmp_path / result.name / "manifest.json"
+        assert json.loads(path.read_text()) == result.to_json()
+
+
+def test_the_books_of_a_run_have_it(small: Path) -> None:
+    """And no report takes the stage, which keeps held-out documents alone, for what a source ended with."""
+    rows = json.loads((small / "run/ledger.json").read_text())
+    names = [row["name"] for row in rows if "heldout" in row["name"]]
+    assert names == ["crawl/heldout", "other/heldout", "heldout"]
+    found = endings(str(small / "run"))
+    assert [one.stages[-1] for one in found] == ["after-lines", "documents"]
+    for one in found:
+        files = [one.files(str(small / "run")).kept(number) for number in one.parts]
+        assert one.text == sum(len(text.encode()) for file in files for text in read_texts(file)) > 0
 
 
 def test_no_document_held_out(tmp_path: Path, tokenizer: str) -> None:

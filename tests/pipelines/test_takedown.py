@@ -128,6 +128,26 @@ def test_held_out_copies_go_too(live: Path) -> None:
     assert secret(number) not in texts(live)
 
 
+def test_the_bands_of_a_held_out_page_go_and_are_made_anew(small: Path, live: Path) -> None:
+    """Those of its part alone; of a page that is not held out, none."""
+    take_down(str(live), asked(PAGE))
+    assert (live / "heldout/manifest.json").exists()
+    held = Dataset.open(live / "shards").heldout()[0].provenance()["url"].to_pylist()[0]
+    assert held.startswith("https://")
+    before = {path: np.load(path) for path in sorted((live / "crawl/heldout/bands").iterdir())}
+    take_down(str(live), Tombstones.of(urls=[held]))
+    assert not (live / "heldout").exists()
+    (gone,) = {path for path in before if not path.exists()}
+    assert run.main(arguments(small, live)) == 0
+    after = {path: np.load(path) for path in before}
+    assert all(np.array_equal(after[path], before[path]) for path in before if path != gone)
+    assert len(after[gone]) == len(before[gone]) - 14
+    (books,) = json.loads((live / "crawl/heldout/manifest.json").read_text())["balances"]
+    assert books["skipped"]["taken_down"] == 1
+    assert (live / "heldout/manifest.json").exists()
+    verify(live / "shards")
+
+
 def test_twice_is_once_and_another_has_a_grandparent(live: Path) -> None:
     take_down(str(live), asked(PAGE))
     once = tree(live)

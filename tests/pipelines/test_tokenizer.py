@@ -16,7 +16,7 @@ from curation.mixture import Mixture
 from curation.recipe import HeldoutSpec, Recipe, TokenizerSpec
 from models.tokenizer import Tokenizer
 from models.train_tokenizer import train_tokenizer
-from pipelines import code_identity, dataset, storage, tokenizer
+from pipelines import code_identity, dataset, mix, storage, tokenizer
 from pipelines.inputs import Part
 from pipelines.part_files import PartWriter, StageFiles
 from pipelines.runner import beam_flags, executor
@@ -174,6 +174,9 @@ def test_it_is_trained_once_and_the_text_does_not_stay(kept, monkeypatch: pytest
         patch.setattr(tokenizer, "train_tokenizer", None)
         assert ensure_tokenizer(run, "", recipe(WEIGHTS), parts) == path
         assert ensure_tokenizer(run, "", recipe(more_tokens), parts) == path
+        patch.setattr(tokenizer, "_code", lambda: ["of another release"])
+        with pytest.raises(TypeError, match="not callable"):
+            ensure_tokenizer(run, "", recipe(WEIGHTS), parts)
     ensure_tokenizer(run, "", recipe(Mixture(epochs={"code": 1.0})), parts)
     assert Path(path).read_bytes() != first
     Path(path).write_bytes(b"damaged")
@@ -206,6 +209,40 @@ def test_the_code_that_gives_ids_is_part_of_the_key_of_tokens(monkeypatch: pytes
     assert key() != first
     monkeypatch.undo()
     assert key() == first
+
+
+TOKENS, MIX, SAMPLE = "tokens", "mix", "sample"
+
+
+@pytest.mark.parametrize(
+    ("module", "changes"),
+    [
+        ("curation.filters.length", set()),
+        ("curation.heldout", {TOKENS, SAMPLE}),
+        ("curation.hashing", {TOKENS, MIX, SAMPLE}),
+        ("curation.mixture", {MIX, SAMPLE}),
+        ("curation.token_shard", {TOKENS, MIX}),
+        ("pipelines.turns", {MIX}),
+        ("pipelines.mix", {MIX}),
+        ("pipelines.stages", set()),
+    ],
+)
+def test_the_code_that_decides_bytes_is_part_of_a_key(
+    monkeypatch: pytest.MonkeyPatch, module: str, changes: set[str]
+) -> None:
+    """Of tokens also where nothing near a held-out document is left out; a sample's key is part of the tokenizer's."""
+
+    def keys() -> dict[str, object]:
+        code_identity.code_identity.cache_clear()
+        mixed = mix.stage_key(["tokens"], Mixture(), 1000, "uint16")
+        return {TOKENS: stage_key("library 1.0", "upstream", "id", 0.01), MIX: mixed, SAMPLE: tokenizer._code()}
+
+    source, first = code_identity._source, keys()
+    monkeypatch.setattr(code_identity, "_source", lambda m: source(m) + "#" * (m == module))
+    found = keys()
+    assert {name for name in first if found[name] != first[name]} == changes
+    monkeypatch.undo()
+    assert keys() == first
 
 
 def test_the_manifest_of_a_dataset_names_what_it_was_compared_with(tmp_path: Path) -> None:
