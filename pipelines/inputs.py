@@ -105,7 +105,20 @@ def find(declared: Iterable[str], kinds: Kinds = ARCHIVES) -> list[InputFile]:
         if other.selection != file.selection:
             one, two = sorted(each.selection or each.path for each in (file, other))
             raise InputError(f"{file.file} is in {one} and in {two}; make one selection of all that is wanted")
+    _check_once(files.values())
     return [files[key] for key in sorted(files)]
+
+
+def _check_once(files: Iterable[InputFile]) -> None:
+    """Raise InputError if a source has a file under two names, or a folder and what is in it."""
+    names: dict[tuple[str, str], str] = {}
+    folders = {(file.source, file.path): file.file for file in files if file.kind == FOLDER}
+    for file in files:
+        other = names.setdefault((file.source, file.path), file.file)
+        above = next((str(up) for up in Path(file.path).parents if (file.source, str(up)) in folders), "")
+        if other != file.file or (folders and above):
+            twice = f"as {other} and as {file.file}" if other != file.file else f"by itself and in {above}"
+            raise InputError(f"{file.path} is given twice, {twice}; give it once")
 
 
 def _selected(source: str, path: str) -> Iterator[InputFile]:
@@ -162,6 +175,8 @@ def expand(pattern: str, folders: bool = False) -> list[tuple[str, str]]:
         wanted = os.path.exists if folders and "**" not in pattern else os.path.isfile
         matches = [p for p in glob.glob(pattern, recursive=True) if wanted(p)]
     if not matches:
+        if storage.is_local(pattern) and any(map(os.path.isdir, glob.glob(pattern))):
+            raise InputError(f"{pattern} matches folders only: give the folder that they are in, or a pattern of files")
         raise InputError(f"no input file matches {pattern}")
     root = pattern if storage.is_local(pattern) and os.path.isdir(pattern) else os.path.dirname(pattern)
     while glob.has_magic(root):

@@ -40,7 +40,7 @@ def test_modules_that_are_run_exist(page: Path) -> None:
 
 def test_every_reason_of_a_readers_errors_is_in_the_docs() -> None:
     readers = [*(ROOT / "curation/sources").glob("*.py"), *(ROOT / "curation/extractors").glob("*.py")]
-    readers += [ROOT / f"curation/{name}.py" for name in ("bundle", "seven_zip", "unpacked")]
+    readers += [ROOT / f"curation/{name}.py" for name in ("bundle", "bundle_count", "seven_zip", "tar", "unpacked")]
     given = {reason for path in readers for reason in re.findall(r'DataError\("(\w+)"', path.read_text("utf-8"))}
     docs = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert "truncated" in given

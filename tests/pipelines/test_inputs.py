@@ -139,10 +139,11 @@ def test_empty_folders_and_links_to_folders_are_part_of_what_a_folder_is(tmp_pat
         (tmp_path / "shelf/a/c").mkdir,
         lambda: (tmp_path / "shelf/d").symlink_to(tmp_path),
         lambda: (tmp_path / "shelf/a/d").symlink_to(tmp_path),
+        lambda: ((tmp_path / "shelf/c").rmdir(), (tmp_path / "shelf/c").symlink_to(tmp_path)),
     ):
         change()
         seen.add(inputs.find([f"books={tmp_path / 'shelf'}"], KINDS)[0].identity)
-    assert len(seen) == 5
+    assert len(seen) == 6
 
 
 def test_a_file_that_cannot_be_read_does_not_refuse_its_folder(tmp_path, monkeypatch):
@@ -171,3 +172,17 @@ def test_a_parquet_file_is_a_selection_of_archives_only(tmp_path):
     assert [file.kind for file in inputs.find([f"c4={tmp_path}/rows.parquet"], KINDS)] == ["whole"]
     with pytest.raises(InputError):
         inputs.find([f"{tmp_path}/rows.parquet"], KINDS)
+
+
+def test_a_file_that_is_given_twice_is_refused(tmp_path):
+    write(tmp_path / "shelf/a.txt")
+    with pytest.raises(InputError, match=r"a\.txt is given twice, by itself and in .*shelf; give it once"):
+        inputs.find([f"books={tmp_path / 'shelf'}", f"books={tmp_path / 'shelf/a.txt'}"], KINDS)
+    with pytest.raises(InputError, match=r"given twice, as a\.txt and as shelf/a\.txt"):
+        inputs.find([f"c4={tmp_path / 'shelf'}", f"c4={tmp_path}"], KINDS)
+
+
+def test_a_pattern_of_folders_for_a_reader_of_files(tmp_path):
+    write(tmp_path / "one/Posts.xml")
+    with pytest.raises(InputError, match="matches folders only"):
+        inputs.find([f"c4={tmp_path}/*"], KINDS)
