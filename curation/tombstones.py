@@ -96,7 +96,7 @@ class Tombstones:
 
 def _address(url: str) -> str:
     address = canonical_url(url)
-    if not host(url) or not ("://" in url or "." in host(url)):  # a lone word is a slip
+    if not host(url) or not ("://" in url or set(".:") & set(host(url))):  # a lone word is a slip
         raise InputError(f"{url!r} is no address of a page: give it as the shards have it, https://host/path")
     return address
 

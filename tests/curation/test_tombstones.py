@@ -100,3 +100,9 @@ def test_lists_are_joined_and_compared() -> None:
     assert list(a | b) == [("host", "c.org"), ("id", "x"), ("url", "a.org/1")]
     assert list(a - b) == [("id", "x")]
     assert (len(a | b), bool(a - a)) == (3, False)
+
+
+def test_a_lone_word_is_no_address() -> None:
+    with pytest.raises(InputError, match="no address of a page"):
+        Tombstones.of(urls=["notaurl"])
+    assert len(Tombstones.of(urls=["example.org", "http://localhost/x", "//[::1]/A"])) == 3
