@@ -316,3 +316,9 @@ def test_the_recipes_hash_covers_all_that_changes_bytes() -> None:
     ]
     assert len({recipe_hash(r) for r in [base, *others]}) == 1 + len(others)
     assert recipe_hash(recipe(EXTRACT, {**LENGTH, "min_characters": 300})) == recipe_hash(base)
+
+
+def test_a_bundled_recipe_without_models_compiles(tmp_path):
+    recipe = load("seven")
+    for source in recipe.sources:
+        assert compile_source(recipe, source, "files", tmp_path)
