@@ -33,7 +33,7 @@ MAX_NAME = 4096  # bytes, as Linux has it
 MAX_PARTS = 256
 
 _SEVEN_ZIP, _ZIP, _TAPE = "7z", "zip", "tape"
-_SEVEN_ZIP_MAGIC = b"7z\xbc\xaf\x27\x1c"
+SEVEN_ZIP_MAGIC = b"7z\xbc\xaf\x27\x1c"
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 _FREE = 1 << 20  # unpacked bytes before the ratio is looked at
 _PIECE = 1 << 12  # packed bytes that zipfile gives its decoders, which know no limit of their own, at once
@@ -131,9 +131,9 @@ def _count(stream: BinaryIO, limits: Limits) -> int:
 
 
 def _kind(stream: BinaryIO) -> str:
-    head = stream.read(len(_SEVEN_ZIP_MAGIC))
+    head = stream.read(len(SEVEN_ZIP_MAGIC))
     stream.seek(0)
-    return _SEVEN_ZIP if head == _SEVEN_ZIP_MAGIC else _ZIP if head.startswith(_ZIP_MAGICS) else _TAPE
+    return _SEVEN_ZIP if head == SEVEN_ZIP_MAGIC else _ZIP if head.startswith(_ZIP_MAGICS) else _TAPE
 
 
 def _of_stream(stream: BinaryIO, wanted: Wanted, limits: Limits) -> Iterator[Member]:

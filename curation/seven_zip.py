@@ -21,11 +21,10 @@ from py7zr.compressor import SevenZipDecompressor
 from py7zr.exceptions import UnsupportedCompressionMethodError
 from py7zr.properties import COMPRESSION_METHOD, PROPERTY
 
-from curation.bundle import Limits, Member, safe_name
+from curation.bundle import SEVEN_ZIP_MAGIC, Limits, Member, safe_name
 from curation.document import Skip
 from curation.errors import DataError
 
-MAGIC = b"7z\xbc\xaf\x27\x1c"
 MAX_CONTENTS = 4 << 20  # bytes of the table of contents; py7zr makes up to 250 bytes out of each
 MAX_DICTIONARY = 1 << 28  # bytes that a decoder may ask for: what 7-Zip's strongest setting does
 
@@ -178,7 +177,7 @@ def _open(stream: BinaryIO, limits: Limits) -> _Archive:
 def _check_contents(source: _Source) -> None:
     """Look at the table of contents before py7zr unpacks it."""
     head = source.read(32)
-    if head[:6] != MAGIC:
+    if head[:6] != SEVEN_ZIP_MAGIC:
         raise DataError("damaged_7z", "no 7z archive")
     if len(head) < 32:
         raise DataError("truncated", "the header has no end")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from curation.dedup import overlap
-from curation.dedup.overlap import Overlap
 from curation.dedup.verdict import Rule, rule_of, seconds
 from curation.document import Document
 from curation.errors import LedgerError
@@ -25,8 +24,8 @@ class Collector:
 
     def __init__(self, dedup: BoundStep | None) -> None:
         self._dedup = dedup.step if dedup else None
-        self._overlap = isinstance(self._dedup, Overlap)
-        self._rule = rule_of(self._dedup) if dedup and not self._overlap else Rule("smallest")
+        self._compares = dedup is not None and dedup.compares_texts
+        self._rule = rule_of(self._dedup) if dedup and not self._compares else Rule("smallest")
         self._dated = self._rule.keep == "newest"
         self._hashes = [np.empty(0, dtype=np.uint64)]
         self._documents: list[tuple[int, int, int]] = []  # hashes, ordinal, date or size of each that has any hashes
@@ -37,13 +36,13 @@ class Collector:
         hashes = self._dedup.hashes(document)
         if len(hashes):
             self._hashes.append(hashes)
-            weight = self._dedup.weight(document) if self._overlap else seconds(document.date) if self._dated else 0
+            weight = self._dedup.weight(document) if self._compares else seconds(document.date) if self._dated else 0
             self._documents.append((len(hashes), ordinal, weight))
 
     def claims(self) -> np.ndarray:
         counts, ordinals, weights = np.array(self._documents, dtype=np.int64).reshape(-1, 3).T
         spread = (np.repeat(column.astype(np.uint32), counts) for column in (ordinals, weights))
-        make = overlap.claims if self._overlap else self._rule.claims
+        make = overlap.claims if self._compares else self._rule.claims
         return make(np.concatenate(self._hashes), *spread)
 
 

@@ -30,7 +30,7 @@ from curation.filters.decontaminate import Decontaminate
 from curation.ledger import Balance
 from models.artifact import artifact_identity
 from pipelines import storage
-from pipelines.code_identity import code_identity
+from pipelines.code_identity import code_identity, file_identity
 from pipelines.finished_run import REPORTS, Ending, add_options, endings, opened
 from pipelines.part_files import StageFiles, count_documents, read_array, read_texts, write_array
 from pipelines.plan import verified
@@ -180,7 +180,7 @@ def report(run: Run, step: Decontaminate, sources: Sequence[Ending]) -> tuple[li
 
 
 def key_of(step: Decontaminate, identity: str, sources: Sequence[Ending]) -> str:
-    code = [code_identity("curation.filters.decontaminate"), hashlib.sha256(Path(__file__).read_bytes()).hexdigest()]
+    code = [code_identity("curation.filters.decontaminate"), file_identity(__name__)]
     value = [asdict(step), identity, code, [[one.source, one.key] for one in sources]]
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 

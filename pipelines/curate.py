@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from curation.dedup.overlap import Overlap
 from curation.dedup.verdict import rule_of
 from curation.document import Document, Drop
 from curation.errors import LedgerError
@@ -99,7 +98,7 @@ class ProcessPart:
         return loaded(step.step, tuple((name, identities[name]) for name in artifacts_of(step)), self.models)
 
     def _mask(self, number: int, upstream: StageFiles, gone: Tombstones) -> Mask | Losers:
-        if self.stage.applies is not None and isinstance(self.stage.applies.step, Overlap):
+        if self.stage.applies is not None and self.stage.applies.compares_texts:
             return Losers(self.stage.applies, self.files(self.stage.verdicts), number, gone)
         return Mask(self.stage.applies, read_array(upstream.claims(number)), self._read_lost(number), gone)
 

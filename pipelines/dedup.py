@@ -26,7 +26,18 @@ from pipelines.inputs import Part
 from pipelines.part_files import StageFiles, read_array, write_array
 from pipelines.plan import Stage
 from pipelines.progress import Progress
-from pipelines.stages import Result, Run, complete, finished, frozen_parts, ledger_rows, part_name, take_over
+from pipelines.runner import Build
+from pipelines.stages import (
+    Result,
+    Run,
+    complete,
+    finished,
+    frozen_parts,
+    ledger_rows,
+    part_name,
+    rows_made,
+    take_over,
+)
 
 
 def run_stage(run: Run, stage: Stage, parts: Sequence[Part], upstream_key: str) -> Result:
@@ -71,18 +82,12 @@ def _name(number: int, turn: int) -> str:
 def _pass(
     run: Run, stage: Stage, directory: str, numbers: Sequence[int], turn: int, passes: int, buckets: int
 ) -> dict[str, dict[str, Any]]:
+    def pipeline_for(missing: Sequence[str]) -> Build:
+        return lambda pipeline: build(pipeline, run, stage, numbers, turn, passes, buckets)
+
     names = [_name(number, turn) for number in numbers]
-    rows = ledger_rows(run, directory, names, stage.key)
-    if len(rows) < len(names):
-        light = passes * buckets <= MIN_BUCKETS
-        run.execute(
-            f"{directory}-{turn}", lambda pipeline: build(pipeline, run, stage, numbers, turn, passes, buckets), light
-        )
-        rows = ledger_rows(run, directory, names, stage.key)
-    absent = [name for name in names if name not in rows]
-    if absent:
-        raise LedgerError(f"{directory}: no verdict came back for {len(absent)} parts, {absent[0]} for one")
-    return rows
+    light = passes * buckets <= MIN_BUCKETS
+    return rows_made(run, directory, names, stage.key, f"{directory}-{turn}", pipeline_for, light)
 
 
 def build(

@@ -46,7 +46,7 @@ def _find(run: str, stage: Stage, wanted: dict[str, Any]) -> Earlier | None:
     if not numbers:
         return None
     where = f"--against {run}: {stage.source}/{stage.upstream}"
-    if wanted["step"].endswith(":Overlap"):
+    if stage.applies is not None and stage.applies.compares_texts:
         raise UserError(
             f"--against {run}: {stage.source}/{stage.name} compares texts, and takes of an earlier run no more than "
             "hashes; give both inputs to one run"

@@ -8,7 +8,6 @@ What a whole run kept, in files for those who train elsewhere: `python -m pipeli
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,11 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     rows = documents(arguments.stage.rstrip("/"))
     if arguments.out is None:
-        try:
-            _write(rows, sys.stdout)
-            sys.stdout.flush()
-        except BrokenPipeError:  # the reader, `head` say, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write(rows, sys.stdout)
         return 0
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     partial = arguments.out.with_name(arguments.out.name + ".partial")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,10 +84,5 @@ def opened(parser: CommandLine, argv: Sequence[str] | None) -> Iterator[tuple[An
         raise UserError(f"{output} is on this machine, and other machines would have to read it")
     models = os.path.abspath(getattr(arguments, "models", ""))
     run = Run(output, models, runner.executor(flags), arguments.memory, not arguments.quiet)
-    with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
-        tempfile.tempdir = os.environ["TMPDIR"] = folder  # Beam leaves files behind in it
-        try:
-            yield arguments, run, runner.is_dry_run(flags)
-        finally:
-            tempfile.tempdir = None
-            os.environ.pop("TMPDIR")
+    with runner.temporary_files():
+        yield arguments, run, runner.is_dry_run(flags)

@@ -27,15 +27,16 @@ from pipelines.hash_passes import MIN_BUCKETS, payloads, plan
 from pipelines.inputs import Part
 from pipelines.part_files import StageFiles, count_documents, read_array, read_documents, write_array
 from pipelines.plan import Stage
+from pipelines.runner import Build
 from pipelines.stages import (
     LIGHT_DOCUMENTS,
     Result,
     Run,
     complete,
     finished,
-    ledger_rows,
     over_parts,
     part_name,
+    rows_made,
     take_over,
 )
 
@@ -158,16 +159,16 @@ def _join(root: str, slices: int) -> None:
 
 
 def _pass(run: Run, key: str, senders: Sequence[tuple[str, int]], send: SendBands) -> dict[str, dict[str, Any]]:
+    def pipeline_for(missing: Sequence[str]) -> Build:
+        return lambda pipeline: build(pipeline, senders, send, write)
+
+    write = WriteSlice(run.output, key)
     names = [slice_name(send.turn * send.buckets + bucket) for bucket in range(send.buckets)]
-    rows = ledger_rows(run, DIRECTORY, names, key)
-    if len(rows) < len(names):
-        write = WriteSlice(run.output, key)
-        light = send.passes * send.buckets <= MIN_BUCKETS
-        run.execute(f"{DIRECTORY}-{send.turn}", lambda pipeline: build(pipeline, senders, send, write), light)
-        for name in sorted(set(names) - set(ledger_rows(run, DIRECTORY, names, key))):
-            write((name, []))  # no band falls here, as the totals must confirm
-        rows = ledger_rows(run, DIRECTORY, names, key)
-    return rows
+    light = send.passes * send.buckets <= MIN_BUCKETS
+    # Where no band falls the totals must confirm it.
+    return rows_made(
+        run, DIRECTORY, names, key, f"{DIRECTORY}-{send.turn}", pipeline_for, light, lambda name: write((name, []))
+    )
 
 
 def slice_name(number: int) -> str:

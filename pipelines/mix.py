@@ -25,7 +25,8 @@ from curation.token_shard import PROVENANCE, Shard, write_shard
 from pipelines import storage
 from pipelines.code_identity import code_identity, file_identity
 from pipelines.progress import Progress
-from pipelines.stages import Result, Run, complete, finished, ledger_rows, take_over
+from pipelines.runner import Build
+from pipelines.stages import Result, Run, complete, finished, rows_made, take_over
 from pipelines.tokens import HELDOUT, TRAIN
 from pipelines.turns import DIRECTORY, LIGHT_TOKENS, Source, Turns, document_keys, token_part, tokens_asked, turns_of
 
@@ -130,16 +131,18 @@ def _describe(source: Source, epochs: float, asked: Mapping[str, int], turns: Ma
 
 
 def _pass(run: Run, send: SendCopies, wanted: Sequence[str], key: str, label: str) -> dict[str, dict[str, Any]]:
-    rows = _committed(run, wanted, key)
-    missing = [name for name in wanted if name not in rows]
-    if missing:
-        send = replace(send, wanted=frozenset(missing))
-        light = sum(turn.tokens for turn in send.turns.values()) < LIGHT_TOKENS
-        run.execute(label, lambda pipeline: build(pipeline, send, key), light)
-        for name in set(missing) - set(_committed(run, wanted, key)):  # no copy falls here, as the totals must confirm
-            WriteShard(run.output, key, send.dtype)((name, []))
-        rows = _committed(run, wanted, key)
-    return rows
+    shards = {row_name(name): name for name in wanted}
+
+    def pipeline_for(missing: Sequence[str]) -> Build:
+        only = replace(send, wanted=frozenset(shards[row] for row in missing))
+        return lambda pipeline: build(pipeline, only, key)
+
+    def write_empty(row: str) -> None:  # no copy falls there, as the totals must confirm
+        WriteShard(run.output, key, send.dtype)((shards[row], []))
+
+    light = sum(turn.tokens for turn in send.turns.values()) < LIGHT_TOKENS
+    rows = rows_made(run, MIX, list(shards), key, label, pipeline_for, light, write_empty)
+    return {shards[row]: value for row, value in rows.items()}
 
 
 def build(pipeline: beam.Pipeline, send: SendCopies, key: str) -> None:
@@ -152,11 +155,6 @@ def build(pipeline: beam.Pipeline, send: SendCopies, key: str) -> None:
         | "by shard" >> beam.GroupByKey()
         | "write shard" >> beam.Map(WriteShard(send.output, key, send.dtype))
     )
-
-
-def _committed(run: Run, names: Sequence[str], key: str) -> dict[str, dict[str, Any]]:
-    rows = ledger_rows(run, MIX, [row_name(name) for name in names], key)
-    return {name: rows[row_name(name)] for name in names if row_name(name) in rows}
 
 
 def row_name(name: str) -> str:

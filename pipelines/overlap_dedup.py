@@ -9,10 +9,10 @@ pair; a text is read by the part whose document may go, and goes nowhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -34,7 +34,7 @@ from pipelines.part_files import StageFiles, read_array, write_array
 from pipelines.plan import BoundStep, Stage
 from pipelines.progress import Progress
 from pipelines.runner import Build
-from pipelines.stages import EachPart, Result, Run, complete, finished, ledger_rows, part_name, take_over
+from pipelines.stages import Result, Run, complete, each_part, finished, ledger_rows, part_name, rows_made, take_over
 
 BLOCK_BYTES = 256 << 20  # n-grams of documents that are held while those that may hold them pass by
 
@@ -73,10 +73,11 @@ def run_stage(run: Run, stage: Stage, parts: Sequence[Part], upstream_key: str) 
     received, cut = dict.fromkeys(names, 0), 0
     with Progress(run, directory, total=len(names) * (passes + 1)):
         for turn in range(passes):
-            build = _pass(run, stage, list(names), turn, passes, buckets)
+            one_pass = _pass(run, stage, list(names), turn, passes, buckets)
             asked = {number: f"{name}.{turn:04d}" for number, name in names.items()}
             light = passes * buckets <= MIN_BUCKETS
-            rows = _rows(run, directory, f"{directory}-{turn}", asked, stage.key, build, light)
+            job = f"{directory}-{turn}"
+            rows = rows_made(run, directory, list(asked.values()), stage.key, job, one_pass, light)
             for number, name in asked.items():
                 received[number] += rows[name]["received"]
                 cut += rows[name]["cut"]
@@ -85,8 +86,8 @@ def run_stage(run: Run, stage: Stage, parts: Sequence[Part], upstream_key: str) 
                 raise LedgerError(
                     f"{directory}: {names[number]} sent {count} claims and {received[number]} were judged"
                 )
-        build = _measuring(run, stage, directory, names)
-        rows = _rows(run, directory, f"{directory}-measure", names, stage.key, build, light=False)
+        measuring = each_part(measure(run, stage), {name: number for number, name in names.items()})
+        rows = rows_made(run, directory, list(names.values()), stage.key, f"{directory}-measure", measuring)
     pairs = Balance("pairs")
     for name, row in rows.items():
         balance = Balance.from_json(row["balances"][0])
@@ -105,29 +106,10 @@ def step_of(stage: Stage) -> Overlap:
     return stage.applies.step
 
 
-def _rows(
-    run: Run, directory: str, job: str, names: Mapping[int, str], key: str, build: Build, light: bool
-) -> dict[str, dict[str, Any]]:
-    """The ledger rows of these names, after running what makes them if any is missing."""
-    rows = ledger_rows(run, directory, list(names.values()), key)
-    if len(rows) < len(names):
-        run.execute(job, build, light)
-        rows = ledger_rows(run, directory, list(names.values()), key)
-    if absent := [name for name in names.values() if name not in rows]:
-        raise LedgerError(f"{directory}: nothing came back for {len(absent)} parts, {absent[0]} for one")
-    return rows
-
-
-def _pass(run: Run, stage: Stage, numbers: Sequence[int], turn: int, passes: int, buckets: int) -> Build:
-    return lambda pipeline: build(pipeline, run, stage, numbers, turn, passes, buckets)
-
-
-def _measuring(run: Run, stage: Stage, directory: str, names: Mapping[int, str]) -> Build:
-    def build(pipeline: beam.Pipeline) -> None:
-        done = ledger_rows(run, directory, list(names.values()), stage.key)
-        _ = pipeline | EachPart(measure(run, stage), [number for number, name in names.items() if name not in done])
-
-    return build
+def _pass(
+    run: Run, stage: Stage, numbers: Sequence[int], turn: int, passes: int, buckets: int
+) -> Callable[[Sequence[str]], Build]:
+    return lambda missing: lambda pipeline: build(pipeline, run, stage, numbers, turn, passes, buckets)
 
 
 def build(

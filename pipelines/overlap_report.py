@@ -15,7 +15,7 @@ import json
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from curation.errors import CommandLine, LedgerError, UserError, exit_on_user_error
+from curation.errors import CommandLine, UserError, exit_on_user_error
 from curation.ledger import Balance
 from curation.shared_units import KINDS, UNIT, Share, Sketch, Sums, Units, compare, shares
 from curation.word_hashes import LONGEST
@@ -43,6 +43,7 @@ from pipelines.stages import (
     ledger_rows,
     over_parts,
     part_name,
+    rows_made,
     take_over,
 )
 
@@ -144,14 +145,11 @@ def _compare(run: Run, key: str, sources: Sequence[Ending], sent: Mapping[str, i
         take_over(run, COMPARE, key)
     passes, buckets = plan(run, COMPARE, sum(sent.values()), UNIT.itemsize)
     names = [f"pass-{turn:04d}" for turn in range(passes)]
+    rows: dict[str, dict[str, Any]] = {}
     with Progress(run, COMPARE, total=passes):
         for turn, name in enumerate(names):
-            if name not in ledger_rows(run, COMPARE, [name], key):
-                light = passes * buckets <= MIN_BUCKETS
-                run.execute(f"{COMPARE}-{turn}", _pass(run.output, key, sources, turn, passes, buckets), light)
-    rows = ledger_rows(run, COMPARE, names, key)
-    if absent := [name for name in names if name not in rows]:
-        raise LedgerError(f"{COMPARE}: nothing came back of {absent[0]}")
+            one_pass = _pass(run.output, key, sources, turn, passes, buckets)
+            rows |= rows_made(run, COMPARE, [name], key, f"{COMPARE}-{turn}", one_pass, passes * buckets <= MIN_BUCKETS)
     balances, sums = {}, {}
     for kind in KINDS:
         counted = sum(rows[name][kind]["received"] for name in names)
@@ -165,8 +163,10 @@ def _compare(run: Run, key: str, sources: Sequence[Ending], sent: Mapping[str, i
     return sums
 
 
-def _pass(output: str, key: str, sources: Sequence[Ending], turn: int, passes: int, buckets: int) -> runner.Build:
-    return lambda pipeline: build(pipeline, output, key, sources, turn, passes, buckets)
+def _pass(
+    output: str, key: str, sources: Sequence[Ending], turn: int, passes: int, buckets: int
+) -> Callable[[Sequence[str]], runner.Build]:
+    return lambda missing: lambda pipeline: build(pipeline, output, key, sources, turn, passes, buckets)
 
 
 def build(

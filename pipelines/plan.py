@@ -51,6 +51,11 @@ class BoundStep:
     label: str
     step: Any
 
+    @property
+    def compares_texts(self) -> bool:
+        """Whether a deduplication's hashes only name candidates, whose texts decide (pipelines/overlap_dedup.py)."""
+        return bool(getattr(self.step, "compares_texts", False))
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,13 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     storage.configure(flags)
     if runner.is_dry_run(flags):
         raise UserError("--dry_run: each stage here depends on what the one before found; nothing can be rehearsed")
-    with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
-        tempfile.tempdir = os.environ["TMPDIR"] = folder  # Beam leaves files behind in it
-        try:
-            return execute(arguments, runner.executor(flags), runner.is_remote(flags))
-        finally:
-            tempfile.tempdir = None
-            os.environ.pop("TMPDIR")
+    with runner.temporary_files():
+        return execute(arguments, runner.executor(flags), runner.is_remote(flags))
 
 
 def execute(arguments: Any, run_pipeline: runner.Execute, run_elsewhere: bool = False) -> int:

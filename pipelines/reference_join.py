@@ -11,7 +11,7 @@ runs in passes over the hash space, as many as it takes for one pass to fit the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.document import Document, Page, document_key
-from curation.errors import DataError, LedgerError
+from curation.errors import DataError
 from curation.hashing import hash64, splitmix64
 from curation.ledger import Balance
 from curation.sources.citations import links, page_keys
@@ -36,7 +36,7 @@ from pipelines.hash_passes import MIN_BUCKETS, payloads, plan, receipts, verdict
 from pipelines.inputs import Part
 from pipelines.part_files import ROWS, StageFiles, count_documents, read_array, write_array
 from pipelines.progress import Progress
-from pipelines.stages import Result, Run, complete, finished, ledger_rows, part_name, take_over
+from pipelines.stages import Result, Run, complete, finished, part_name, rows_made, take_over
 
 # One row a document, in the order of its part; the row number is its ordinal.
 PAGE = np.dtype(
@@ -149,13 +149,9 @@ def join(run: Run, key: str, dumps: int, parts: Sequence[int], sizes: tuple[int,
     with Progress(run, "join", total=len(parts) * passes):
         for turn in range(passes):
             names = [f"{part_name(number)}.{turn:04d}" for number in parts]
-            rows = ledger_rows(run, "join", names, key)
-            if len(rows) < len(names):
-                light = passes * buckets <= MIN_BUCKETS
-                run.execute(f"join-{turn}", _pass(run, key, dumps, parts, turn, passes, buckets), light)
-                rows = ledger_rows(run, "join", names, key)
-            if absent := [name for name in names if name not in rows]:
-                raise LedgerError(f"join: no verdict came back for {len(absent)} parts, {absent[0]} for one")
+            one_pass = _pass(run, key, dumps, parts, turn, passes, buckets)
+            light = passes * buckets <= MIN_BUCKETS
+            rows = rows_made(run, "join", names, key, f"join-{turn}", one_pass, light)
             total.kept += sum(row["cited"] for row in rows.values())
             total.skipped["not_cited"] += sum(row["received"] - row["cited"] for row in rows.values())
     return complete(
@@ -163,8 +159,10 @@ def join(run: Run, key: str, dumps: int, parts: Sequence[int], sizes: tuple[int,
     )
 
 
-def _pass(run: Run, key: str, dumps: int, parts: Sequence[int], turn: int, passes: int, buckets: int) -> runner.Build:
-    return lambda pipeline: build(pipeline, run, key, dumps, parts, turn, passes, buckets)
+def _pass(
+    run: Run, key: str, dumps: int, parts: Sequence[int], turn: int, passes: int, buckets: int
+) -> Callable[[Sequence[str]], runner.Build]:
+    return lambda missing: lambda pipeline: build(pipeline, run, key, dumps, parts, turn, passes, buckets)
 
 
 def build(

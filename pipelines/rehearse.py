@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from curation.dedup.overlap import Overlap
 from pipelines import curate, dedup, heldout, mix, overlap_dedup, turns
 from pipelines.inputs import Part
 from pipelines.mix import SendCopies, heldout_names
@@ -32,7 +31,7 @@ def rehearse(run: Run, plan: Mapping[str, Sequence[Stage]], parts: Mapping[str, 
         hand_over(name, lambda pipeline: pipeline | EachPart(work, numbers))
 
     def claims(stage: Stage, numbers: Sequence[int]) -> None:
-        build = overlap_dedup.build if stage.applies and isinstance(stage.applies.step, Overlap) else dedup.build
+        build = overlap_dedup.build if stage.applies and stage.applies.compares_texts else dedup.build
         hand_over(f"{stage.source}/{stage.name}", lambda pipeline: build(pipeline, run, stage, numbers, 0, 1, 8))
         if build is overlap_dedup.build:
             each_part(f"{stage.source}/{stage.name}-measure", overlap_dedup.measure(run, stage), numbers)

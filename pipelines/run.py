@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from curation import recipe as recipes
-from curation.dedup.overlap import Overlap
 from curation.errors import CommandLine, InputError, UserError, exit_on_user_error
 from curation.token_shard import token_dtype
 from pipelines import (
@@ -102,13 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if storage.is_local(arguments.output):
         arguments.output = os.path.abspath(arguments.output)
     arguments.against = [os.path.abspath(run) if storage.is_local(run) else run for run in arguments.against]
-    with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
-        tempfile.tempdir = os.environ["TMPDIR"] = folder  # Beam leaves files behind in it
-        try:
-            return execute(arguments, runner.executor(flags), runner.is_dry_run(flags), runner.is_remote(flags))
-        finally:
-            tempfile.tempdir = None
-            os.environ.pop("TMPDIR")
+    with runner.temporary_files():
+        return execute(arguments, runner.executor(flags), runner.is_dry_run(flags), runner.is_remote(flags))
 
 
 def execute(
@@ -223,7 +216,7 @@ def _stage(run: Run, stage: Stage, stages: Sequence[Stage], parts: Sequence[Part
     if stage.kind == "claims":
         upstream = next(other for other in stages if other.name == stage.upstream)
         claims.ensure(run, upstream, parts)
-        if stage.applies and isinstance(stage.applies.step, Overlap):
+        if stage.applies and stage.applies.compares_texts:
             return overlap_dedup.run_stage(run, stage, parts, upstream.key)
         return dedup.run_stage(run, stage, parts, upstream.key)
     if stage.kind == "survivors":

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import apache_beam as beam
@@ -77,6 +80,18 @@ def _runner(flags: Sequence[str]) -> str:
 def is_remote(flags: Sequence[str]) -> bool:
     """Whether workers are other machines."""
     return _runner(flags) == "DataflowRunner" and not is_dry_run(flags)
+
+
+@contextmanager
+def temporary_files() -> Iterator[None]:
+    """A temporary folder for this process and those that it starts, for what Beam leaves behind; it goes at the end."""
+    with tempfile.TemporaryDirectory(prefix="winnow-") as folder:
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = None
+            os.environ.pop("TMPDIR")
 
 
 def is_dry_run(flags: Sequence[str]) -> bool:

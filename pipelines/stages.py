@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -14,7 +14,7 @@ from curation.errors import LedgerError
 from curation.ledger import Balance
 from pipelines import inputs, storage
 from pipelines.progress import Progress
-from pipelines.runner import Execute
+from pipelines.runner import Build, Execute
 
 LIGHT_DOCUMENTS = 5000  # a stage of fewer is over before a second process has started
 
@@ -131,6 +131,34 @@ def ledger_rows(run: Run, directory: str, names: Sequence[str], key: str) -> dic
     return rows
 
 
+def rows_made(
+    run: Run,
+    directory: str,
+    names: Sequence[str],
+    key: str,
+    job: str,
+    build: Callable[[Sequence[str]], Build],
+    light: bool = False,
+    nothing_for: Callable[[str], object] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Ledger rows of these names, in their order, after running what makes those that are missing.
+
+    `build` gives the pipeline `job` for the missing names. To what is grouped by name nothing may be sent for one of
+    them: then `nothing_for` writes what is there for nothing. Raises LedgerError if a row is missing at the end.
+    """
+    rows = ledger_rows(run, directory, names, key)
+    if missing := [name for name in names if name not in rows]:
+        run.execute(job, build(missing), light)
+        rows = ledger_rows(run, directory, names, key)
+        if nothing_for is not None:
+            for name in (name for name in missing if name not in rows):
+                nothing_for(name)
+            rows = ledger_rows(run, directory, names, key)
+    if absent := [name for name in names if name not in rows]:
+        raise LedgerError(f"{directory}: {len(absent)} of {len(names)} parts were not committed, {absent[0]} for one")
+    return rows
+
+
 def part_name(number: int) -> str:
     return f"part-{number:07d}"
 
@@ -142,21 +170,22 @@ def over_parts(
     if done := finished(run, directory, key):
         return done
     take_over(run, directory, key)
-    names = {part_name(number): number for number in numbers}
-    committed = ledger_rows(run, directory, list(names), key)
-    missing = [number for name, number in names.items() if name not in committed]
-    if missing:
-        with Progress(run, directory, total=len(numbers)):
-            run.execute(directory, lambda pipeline: _each_part(pipeline, work, missing), light)
-        committed = ledger_rows(run, directory, list(names), key)
-    absent = [name for name in names if name not in committed]
-    if absent:
-        raise LedgerError(f"{directory}: {len(absent)} of {len(names)} parts were not committed, {absent[0]} for one")
-    return complete(run, directory, add_up(directory, key, list(committed.values())))
+    numbered = {part_name(number): number for number in numbers}
+    with Progress(run, directory, total=len(numbers)):
+        rows = rows_made(run, directory, list(numbered), key, directory, each_part(work, numbered), light)
+    return complete(run, directory, add_up(directory, key, list(rows.values())))
 
 
-def _each_part(pipeline: beam.Pipeline, work: Callable[[int], None], numbers: Sequence[int]) -> None:
-    _ = pipeline | EachPart(work, numbers)
+def each_part(work: Callable[[int], None], numbered: Mapping[str, int]) -> Callable[[Sequence[str]], Build]:
+    """For `rows_made`: the pipeline that calls `work` for the numbers of the missing names."""
+
+    def build(missing: Sequence[str]) -> Build:
+        def run_each(pipeline: beam.Pipeline) -> None:
+            _ = pipeline | EachPart(work, [numbered[name] for name in missing])
+
+        return run_each
+
+    return build
 
 
 def add_up(directory: str, key: str, rows: Sequence[dict[str, Any]]) -> Result:

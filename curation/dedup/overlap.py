@@ -35,6 +35,7 @@ class Overlap:
 
     unit: ClassVar[str] = "bands"
     keep: ClassVar[str] = "largest"
+    compares_texts: ClassVar[bool] = True  # its hashes only name candidates
 
     ngram: int = 5
     bands: int = 20

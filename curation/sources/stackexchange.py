@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from curation.bundle import Limits
+from curation.bundle import SEVEN_ZIP_MAGIC, Limits
 from curation.document import Page, Skip
 from curation.errors import DataError
 from curation.sources.given import Given, Merged, Value
@@ -28,7 +28,6 @@ MAX_QUESTION_BYTES = 8 << 20  # with all its answers
 RUN_BYTES = 64 << 20  # of posts that are sorted in memory
 
 _CHUNK = 1 << 18
-_SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"
 _ROW = re.compile(rb"<row[\s/>]")
 _LONGEST_TAG = 16  # of those that matter: <row and </posts>
 _END = re.compile(rb"</posts\s*>|<posts\s*/>")
@@ -139,7 +138,7 @@ def _is_posts(name: str) -> bool:
 def _xml(given: Given) -> Iterator[Iterator[bytes]]:
     """The bytes of Posts.xml. They raise DataError where they break off, as does this where there are none."""
     with given.open() as stream:
-        packed = stream.read(len(_SEVEN_ZIP)) == _SEVEN_ZIP
+        packed = stream.read(len(SEVEN_ZIP_MAGIC)) == SEVEN_ZIP_MAGIC
         stream.seek(0)
         if packed:
             from curation import seven_zip  # only those who read 7z need py7zr
