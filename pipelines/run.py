@@ -78,7 +78,9 @@ def parser() -> CommandLine:
     result.add_argument(
         "--tombstones", action="append", default=[], metavar="FILE", help="pages to keep out: RUN/tombstones.jsonl"
     )
-    result.add_argument("--until", metavar="STAGE", help="stop after this stage of each source, such as documents")
+    result.add_argument(
+        "--until", metavar="STAGE", help="stop after this stage of each source, such as documents; tokens: do not mix"
+    )
     result.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="local worker processes")
     result.add_argument(
         "--memory", type=parse_size, default=parse_size("4GiB"), help="what a shuffle may hold, such as 4GiB"
@@ -119,11 +121,12 @@ def execute(
     gone = takedown.gather(arguments.tombstones)
     recipe.mixture.check_sources(sources)
     against = partial(earlier.find, arguments.against)
-    plan = {s: compile_source(recipe, s, inputs.identity(files, s), models, arguments.until, against) for s in sources}
-    if arguments.until and not any(plan.values()):
+    until = None if arguments.until == tokens.STAGE else arguments.until
+    plan = {s: compile_source(recipe, s, inputs.identity(files, s), models, until, against) for s in sources}
+    if until and not any(plan.values()):
         names = {stage.name: None for s in sources for stage in compile_source(recipe, s, "", models)}
-        raise UserError(f"--until {arguments.until}: the stages are {', '.join(names)}")
-    if not arguments.until:
+        raise UserError(f"--until {until}: the stages are {', '.join([*names, tokens.STAGE])}")
+    if not until:
         earlier.check_used(arguments.against, (stage for stages in plan.values() for stage in stages))
     for stages in plan.values():  # a run that cannot end stops here, before anything is written
         for stage in stages:
@@ -145,21 +148,23 @@ def execute(
             if stage.kind == "documents":
                 _check_reading(run, stage, by_source[source])
             _check_failures(run, source, results, arguments.max_failed_fraction)
-    if arguments.until:
+    if until:
         print(report.funnel(results))
         return 0
     if not any(_kept(results, f"{source}/{stages[-1].name}") for source, stages in plan.items()):
         print(report.funnel(results))
         raise UserError("no document was kept; the table above says which rule dropped them")
     try:
-        manifest = _dataset(
-            run, recipe, arguments.tokenizer, {s: stages[-1] for s, stages in plan.items()}, by_source, results
-        )
+        last = {source: stages[-1] for source, stages in plan.items()}
+        path, tokenized = _tokens(run, recipe, arguments.tokenizer, last, by_source, results)
+        manifest = None if arguments.until else _mixture(run, recipe, path, tokenized, by_source, results)
     except UserError:
         print(report.funnel(results))  # what there is to look at
         raise
     storage.write_json(storage.join(run.output, "ledger.json"), [result.to_json() for result in results])
     print(report.funnel(results))
+    if manifest is None:
+        return 0
     print(dataset.describe(manifest))
     if slow := report.slowest(results):
         print(f"\nslowest steps, over all workers:\n{slow}")
@@ -171,18 +176,17 @@ def execute(
     return 0
 
 
-def _dataset(
+def _tokens(
     run: Run,
     recipe: recipes.Recipe,
     tokenizer: str,
     last: dict[str, Stage],
     parts: dict[str, list[Part]],
     results: list[Result],
-) -> dict[str, Any]:
-    """Tokenize what was kept, mix it, and write the manifest. Adds its stages to the results."""
+) -> tuple[str, dict[str, Result]]:
+    """Tokenize what was kept: the tokenizer's path, and the stage of each source. Adds its stages to the results."""
     kept = [(part, f"{source}/{stage.name}", stage.key) for source, stage in last.items() for part in parts[source]]
     path = ensure_tokenizer(run, tokenizer, recipe, kept)
-    loaded = tokens.load_tokenizer(path, tokens.file_hash(path))
     documents = {source: _kept(results, f"{source}/{stage.name}") for source, stage in last.items()}
     fraction = recipe.heldout.fraction
     near = None
@@ -196,6 +200,19 @@ def _dataset(
         for source, stage in last.items()
     }
     results.extend(tokenized.values())
+    return path, tokenized
+
+
+def _mixture(
+    run: Run,
+    recipe: recipes.Recipe,
+    path: str,
+    tokenized: dict[str, Result],
+    parts: dict[str, list[Part]],
+    results: list[Result],
+) -> dict[str, Any]:
+    """Mix the tokens, and write the manifest. Adds its stage to the results."""
+    loaded = tokens.load_tokenizer(path, tokens.file_hash(path))
     sources = [_source(number, name, parts[name], result) for number, (name, result) in enumerate(tokenized.items())]
     mixed = run_mix(run, recipe.mixture, recipe.shards.tokens, sources, token_dtype(loaded.vocabulary))
     results.append(mixed)

@@ -25,6 +25,7 @@ from pipelines.part_files import DROPPED, StageFiles, count_documents, dropped_r
 from pipelines.plan import Stage
 from pipelines.stages import Result, Run, over_parts, part_name
 
+STAGE = "tokens"
 HELDOUT = "heldout"
 TRAIN = "train"
 

@@ -17,7 +17,7 @@ import pytest
 from warcio.warcwriter import WARCWriter
 
 from curation.token_shard import Dataset
-from pipelines import run
+from pipelines import overlap_report, run
 from trainer.data import Loader, count_sources
 
 RECIPE = """
@@ -90,7 +90,7 @@ def commoncrawl(folder: Path) -> Path:
 
 def c4(folder: Path) -> Path:
     rows = [
-        {"text": prose(100 + n), "url": f"https://example.net/{n}", "timestamp": "2019-04-25T12:57:54Z"}
+        {"text": prose(100 + n if n else 5), "url": f"https://example.net/{n}", "timestamp": "2019-04-25T12:57:54Z"}
         for n in range(20)
     ]
     return write(
@@ -187,7 +187,12 @@ def finished(recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("seven")
     declared = [option for make in MAKERS for option in ("--input", f"{make.__name__}={make(folder / make.__name__)}")]
     options = ["--recipe", str(recipe), "--output", str(folder / "run"), "--workers", "1", "--quiet"]
-    assert run.main([*options, *declared, "--range-size", "4KiB"]) == 0
+    command = [*options, *declared, "--range-size", "4KiB"]
+    assert run.main([*command, "--until", "tokens"]) == 0
+    assert not (folder / "run/shards").exists()
+    report = [str(folder / "run"), "--workers", "1", "--quiet", "--json", str(folder / "run/overlap.json")]
+    assert overlap_report.main(report) == 0
+    assert run.main(command) == 0
     return folder / "run"
 
 
@@ -208,6 +213,14 @@ def test_each_source_gives_what_was_put_in(finished):
     assert first["github"]["dropped"] == {"one_of.licence_other": 3, "source_code.not_source": 12}
     assert ledger["github/after-exact"]["documents"]["kept"] == 9
     assert ledger["books/after-overlap"]["documents"]["dropped"] == {"overlap.overlap": 1}
+
+
+def test_before_mixing_it_is_known_what_the_sources_share(finished):
+    told = json.loads((finished / "overlap.json").read_text())["documents"]["shares"]
+    cells = {(cell["source"], cell["other"]): cell["share"] for cell in told if cell["source"] != cell["other"]}
+    planted = {("c4", "commoncrawl"): 1 / 20, ("commoncrawl", "c4"): 1 / 30}
+    assert len(cells) == 42
+    assert {pair: share for pair, share in cells.items() if share} == pytest.approx(planted)
 
 
 def test_the_loader_reads_back_what_the_manifest_says_of_each_source(finished):
