@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 import struct
 from dataclasses import dataclass
@@ -15,6 +16,13 @@ _RECORD = re.compile(rb"([0-9]{1,9}) ")
 _ZERO = bytes(BLOCK)
 
 
+class _State(enum.Enum):
+    WITHIN = "where a header or the end mark should be"
+    DAMAGED = "damage that was counted; the next header is looked for"
+    ENDED = "behind the end mark"
+    BEHIND = "the same, and something that is no header was seen there"
+
+
 def in_tape(tape: Tape) -> int:
     """Members of a tar, damage included, or 1 for a file that is none. Names are not looked at."""
     found = 0
@@ -22,19 +30,21 @@ def in_tape(tape: Tape) -> int:
         block = tape.read(BLOCK)
         if block != _ZERO and _size(block) is None:
             return 1
-        found, rubbish = 0, b""  # b"m" reported, b"e" behind an end mark, b"l" the same and something else seen there
+        found, state = 0, _State.WITHIN
         while len(block) == BLOCK:
             size = _size(block)
             if size is None:
                 if block == _ZERO:
-                    rubbish = rubbish or b"e"
-                elif rubbish in (b"", b"e"):
-                    found += rubbish == b""
-                    rubbish = b"l" if rubbish else b"m"
+                    state = _State.ENDED if state is _State.WITHIN else state
+                elif state is _State.WITHIN:
+                    found += 1
+                    state = _State.DAMAGED
+                elif state is _State.ENDED:
+                    state = _State.BEHIND
                 block = tape.read(BLOCK)
                 continue
-            found += rubbish == b"l"
-            rubbish = b""
+            found += state is _State.BEHIND
+            state = _State.WITHIN
             override: bytes = b""
             while size is not None and chr(block[156]) in "LKxg":
                 data = tape.read(min(size, MAX_EXTENSION))
@@ -45,11 +55,11 @@ def in_tape(tape: Tape) -> int:
                 size = _size(block)
             if size is None:  # the extension of nothing
                 found += 1
-                rubbish = b"m"
+                state = _State.DAMAGED
                 continue
             if override and not re.fullmatch(rb"[0-9]{1,19}", override):
                 found += 1
-                rubbish = b"m"
+                state = _State.DAMAGED
                 block = tape.read(BLOCK)
                 continue
             size = int(override) if override else size
@@ -57,7 +67,7 @@ def in_tape(tape: Tape) -> int:
             found += chr(block[156]) != "5" and not old_folder
             tape.skip(size + -size % BLOCK)
             block = tape.read(BLOCK)
-        return max(1, found + (not rubbish))
+        return max(1, found + (state is _State.WITHIN))  # the missing end mark is one
     except DataError:
         return found + 1
 
