@@ -308,6 +308,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     override = args.set + [f"{key}={value}" for key, value in short.items() if value is not None]
     configs = {preset: configuration.load(preset, override) for preset in args.presets}
+    if any(config.run.document_mask for config in configs.values()):
+        raise UserError("run.document_mask: random tokens have no documents, so it is not measured: leave it out")
     # what would fail after minutes of measuring fails now
     if args.peer and importlib.util.find_spec(args.peer) is None:
         raise UserError(f"--peer {args.peer}: it is not installed; pip install {args.peer}")

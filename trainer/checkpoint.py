@@ -38,7 +38,8 @@ from trainer.config import Config, from_dict
 from trainer.model import Llama, build
 from trainer.parallel import World
 
-FORMAT = 1
+FORMAT = 2  # since 1: a file per process, and the counts of skipped steps
+_READ = (1, FORMAT)
 _KEPT = 2
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _TYPES = {torch.float32: "F32", torch.uint8: "U8"}  # as the header of a safetensors file has them
@@ -74,7 +75,10 @@ def save(
     world: World = _ALONE,
     skipped: tuple[int, int] = (0, 0),
 ) -> Path:
-    """Write OUT/checkpoint-STEP and drop all but the newest two. Returns its path. All processes must call it."""
+    """Write OUT/checkpoint-STEP and drop all others but the one before it. Returns its path.
+
+    All processes must call it.
+    """
     final = out / f"checkpoint-{step:07d}"
     temporary = world.told(lambda: _make(out / f".{final.name}.{os.getpid()}.tmp"))
     own = {}
@@ -105,8 +109,10 @@ def save(
             shutil.rmtree(final)  # a damaged one of the same step, or this command would have continued from it
         os.replace(temporary, final)
         _flush(out)
-        for old in _directories(out)[_KEPT:]:
-            shutil.rmtree(old)
+        directories = _directories(out)
+        place = directories.index(final)
+        for old in directories[:place] + directories[place + _KEPT :]:
+            shutil.rmtree(old)  # what is newer than this was passed over as damaged
     world.each(None)  # nobody goes on, or ends, before it is there
     return final
 
@@ -180,8 +186,9 @@ def read(path: Path) -> Checkpoint:
     """
     try:
         description = json.loads((path / "checkpoint.json").read_text())
-        if description["format"] != FORMAT:
-            raise InputError(f"{path} has checkpoint format {description['format']}; this version reads {FORMAT}")
+        if description["format"] not in _READ:
+            readable = " and ".join(map(str, _READ))
+            raise InputError(f"{path} has checkpoint format {description['format']}; this version reads {readable}")
         with ThreadPoolExecutor(min(len(description["sha256"]), os.cpu_count() or 1)) as pool:
             found = dict(
                 zip(description["sha256"], pool.map(_sha256, map(path.joinpath, description["sha256"])), strict=True)

@@ -23,7 +23,7 @@ from curation.token_shard import Dataset, Shard
 
 Words = npt.NDArray[np.uint64]
 _ROUNDS = 6
-IGNORED = -100  # as torch's cross_entropy has it
+IGNORED = -100  # a target that is not predicted, as torch's cross_entropy has it
 
 
 def permute(index: np.ndarray, size: int, key: bytes) -> np.ndarray:

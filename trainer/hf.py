@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 
 from curation.errors import CommandLine, InputError, UserError, exit_on_user_error
 from curation.token_shard import Dataset
-from trainer import checkpoint, hf_tokenizer
+from trainer import checkpoint, hf_tokenizer, pretrain
 from trainer import config as configuration
 from trainer.config import Config, ModelConfig
 from trainer.model import Llama, build
@@ -206,16 +206,14 @@ def import_(directory: Path, dataset: Dataset, config: Config, out: Path) -> Pat
     hf_tokenizer.check_same(checkpoint.tokenizer_of(dataset), directory)
     model = load(directory, config.model.context)
     theirs = dataclasses.asdict(model.config)
-    ours = dataclasses.asdict(config.model)
-    ours["vocabulary"] = ours["vocabulary"] or theirs["vocabulary"]
+    needed = dataset.manifest["tokenizer"]["vocabulary"]
+    if theirs["vocabulary"] < needed:
+        raise UserError(f"{directory} has a vocabulary of {theirs['vocabulary']}, and the dataset's tokenizer {needed}")
+    ours = dataclasses.asdict(pretrain.with_vocabulary(config, dataset).model)
     if wrong := [f"--set model.{key}={json.dumps(theirs[key])}" for key in ours if ours[key] != theirs[key]]:
         raise UserError(f"the preset is of another shape than {directory}: {' '.join(wrong)}")
     config = dataclasses.replace(config, model=model.config)
-    optimiser = adamw(model, config.optimiser)
-    for parameter in model.parameters():
-        zeros = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
-        optimiser.state[parameter] = {"step": torch.zeros(()), **zeros}
-    return checkpoint.save(out, model, optimiser, 0, 0, dataset, config)
+    return checkpoint.save(out, model, adamw(model, config.optimiser), 0, 0, dataset, config)
 
 
 def _weights(directory: Path) -> Iterator[tuple[str, torch.Tensor]]:

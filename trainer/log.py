@@ -50,13 +50,20 @@ class Log:
             self._curves.flush()  # as whole as log.jsonl, however the process ends
         self._remember(record)
 
+    def flush(self) -> None:
+        """See to it that all lines are on the disk."""
+        os.fsync(self._file.fileno())  # `append` has flushed them to the system
+
     def close(self) -> None:
         self._file.close()
         if self._curves:
             self._curves.close()
 
     def z_score(self, key: str, value: float) -> float:
-        """How many standard deviations a value lies above the mean of the last 128; 0 before there are eight."""
+        """How many standard deviations a value lies above the mean of the last 128 steps that were not skipped.
+
+        0 before there are eight.
+        """
         recent = self._recent[key]
         spread = statistics.pstdev(recent) if len(recent) >= _ENOUGH else 0.0
         return (value - statistics.fmean(recent)) / spread if spread else 0.0
@@ -69,6 +76,8 @@ class Log:
             return
         self.first = self.first or record
         self.last = record
+        if "skipped" in record:  # a spike is no measure for those that follow it
+            return
         for key, values in self._recent.items():
             values.append(record[key])
 

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-IGNORED = -100  # a target that is not predicted, as torch's cross_entropy has it
+from trainer.data import IGNORED
+
 CHUNK = 1024  # tokens; enough for matrix products at full speed
 
 

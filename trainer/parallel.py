@@ -6,10 +6,12 @@ block when needed (FSDP); over `replicate` they are copied (with shard: HSDP). O
 and features, and what lies between them, norms and the residual, by tokens (Megatron's tensor and sequence
 parallelism).
 
-A step's gradient is the sum over all processes of what each finds, divided by the predictions of the whole step: how
-many processes there are changes rounding and nothing else. One process alone takes part in none of this.
+A step's gradient is the sum over all processes of what each finds, divided by the predictions of the whole step. On the
+CPU how many processes there are changes rounding and nothing else. On CUDA it changes precision too: one GPU alone runs
+under autocast, where the residual between blocks stays fp32; several run weights that FSDP gathered as bf16, and the
+residual is bf16. One process alone takes part in none of this.
 
-The CPU (gloo) is tested with real processes. CUDA (NCCL) is written for and was not run: there was no GPU.
+The CPU (gloo) is tested with real processes. CUDA (NCCL) is written for and was never run: there was no GPU.
 """
 
 from __future__ import annotations
@@ -88,7 +90,7 @@ class World:
         return slice(self.place[2] * own, (self.place[2] + 1) * own)
 
     def precision(self) -> contextlib.AbstractContextManager[object]:
-        """What the forward pass is to run in. Cut weights are gathered as bf16 on CUDA; they need no autocast."""
+        """What the forward pass is to run in. On CUDA cut weights are gathered as bf16 and take no autocast."""
         return autocast(self.device) if self.mesh is None else contextlib.nullcontext()
 
     def add(self, values: Tensor) -> Tensor:

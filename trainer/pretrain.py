@@ -176,7 +176,7 @@ def begin(config: Config, dataset: Dataset, out: Path, device: torch.device | Wo
     One that this dataset was made from by take-downs will do.
     """
     world = device if isinstance(device, World) else World(device)
-    config = _with_vocabulary(config, dataset)
+    config = with_vocabulary(config, dataset)
     parallel.check(config, world)
     checkpoint.tokenizer_of(dataset)  # a wrong one should be heard of now, not at the first save
     loader = Loader(dataset, config.run.seed, config.model.context)
@@ -217,7 +217,11 @@ def _open(out: Path) -> checkpoint.Checkpoint | None:
     return checkpoint.latest(out)
 
 
-def _with_vocabulary(config: Config, dataset: Dataset) -> Config:
+def with_vocabulary(config: Config, dataset: Dataset) -> Config:
+    """The configuration with the vocabulary of the dataset's tokenizer where it names none.
+
+    Raises UserError if it names a smaller one. A larger one is padded: some of its ids never occur.
+    """
     needed = dataset.manifest["tokenizer"]["vocabulary"]
     given = config.model.vocabulary
     if given is not None and given < needed:
@@ -270,13 +274,19 @@ def train(
         if training.step % run.evaluate_every == 0 or done:
             _evaluate(training, log, show)
         if training.step % run.checkpoint_every == 0 or done:
-            training.save(out)
+            _save(training, log, out)
             saved = training.step
     if training.step > saved:
-        training.save(out)
+        _save(training, log, out)
     if log:
         log.close()
     return training, log
+
+
+def _save(training: Training, log: Log | None, out: Path) -> None:
+    if log:
+        log.flush()  # no checkpoint covers a step that a crash of the machine could take out of the log
+    training.save(out)
 
 
 def _silent(line: str) -> None:
@@ -305,20 +315,28 @@ def _evaluate(training: Training, log: Log | None, show: Show) -> None:
 
 def report(training: Training, log: Log, out: Path, show: Show = show) -> None:
     """What came of it: losses, held-out bits per byte beside the unigram baseline, and a sample of its writing."""
-    steps = training.config.run.steps
+    steps, limit = training.config.run.steps, training.config.run.evaluate_tokens
     if log.first and log.last:
         ends = [f"{record['loss']:.4f} at step {record['step']}" for record in (log.first, log.last)]
         show(f"\nloss: {', '.join(ends)}")
     if steps in log.heldout:
-        baseline = evaluate_unigram(unigram(training.dataset), training.dataset, training.config.run.evaluate_tokens)
+        baseline = evaluate_unigram(unigram(training.dataset), training.dataset, limit)
         columns = {f"step {step}": from_log(log.heldout[step]) for step in (0, steps) if step in log.heldout}
-        show(f"\nheld-out bits per byte\n{table({'unigram': baseline, **columns})}")
+        same = {name: column for name, column in columns.items() if _judged(column) == _judged(baseline)}
+        show(f"\nheld-out bits per byte\n{table({'unigram': baseline, **same})}")
+        if others := [name for name in columns if name not in same]:
+            show(f"{' and '.join(others)} had other documents: a take-down, or another run.evaluate_tokens")
     found = checkpoint.find(out)
     if training.world.size == 1:  # else no process has the model whole
         show(f"\na sample, from nothing:\n{write(training.model, found, '', 120, training.world.device)}")
     show(
         f"\nthe model is in {found.path}; let it write:\n  python -m trainer.generate --checkpoint {out} --prompt TEXT"
     )
+
+
+def _judged(scores: Sequence[Score]) -> list[tuple[str, int, int]]:
+    """What was predicted: only scores of the same may stand side by side."""
+    return [(score.source, score.documents, score.tokens) for score in scores]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

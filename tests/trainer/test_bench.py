@@ -41,7 +41,7 @@ def test_a_bench_of_two_presets_beside_transformers(tmp_path: Path, capsys: pyte
         assert row["mfu_causal"] is None  # no data sheet for this processor
         config = load(row["preset"], TINY[1::2]).model
         share = row["tokens_per_second"] * training(config, 32).causal / 1e12
-        assert row["of_measured_peak"] == pytest.approx(share / found["environment"]["measured_peak_tflops"], rel=0.1)
+        assert row["of_measured_peak"] == pytest.approx(share / found["environment"]["measured_peak_tflops"], rel=1e-3)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-5].split()[:2] == ["preset", "who"]
     assert [line.split()[1] for line in lines[-4:]] == ["ours", "transformers"] * 2
@@ -113,6 +113,7 @@ def test_recomputation_changes_no_loss(recompute: str) -> None:
         (["tiny", "--warmup", "-1"], "--warmup -1"),
         (["tiny", *FAST, *TINY, "--peer", "transformers", "--recompute", "selective"], "selective"),
         (["tiny", *FAST, *TINY, "--json", "/nowhere/x.json"], "--json"),
+        (["tiny", *FAST, *TINY, "--set", "run.document_mask=true"], "run.document_mask"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(wrong: list[str], message: str) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from curation.errors import InputError, ModelError
 from curation.token_shard import Dataset
@@ -126,6 +128,18 @@ def test_a_damaged_checkpoint_of_the_same_step_is_replaced(out: Path, dataset: D
     assert checkpoint.find(out).step == 3
 
 
+def test_newer_ones_that_were_passed_over_go_with_the_next_save_and_two_whole_ones_stay(
+    out: Path, dataset: Dataset
+) -> None:
+    for step in (8, 9):
+        shutil.copytree(out / "checkpoint-0000003", out / f"checkpoint-000000{step}")
+        (out / f"checkpoint-000000{step}" / "model.safetensors").write_bytes(b"")
+    assert checkpoint.find(out).step == 3
+    checkpoint.save(out, *trained(4), 4, 32, dataset, CONFIG)
+    assert sorted(path.name for path in out.iterdir()) == ["checkpoint-0000003", "checkpoint-0000004"]
+    assert [checkpoint.read(path).step for path in sorted(out.iterdir())] == [3, 4]
+
+
 def test_what_cannot_be_read_is_said_in_one_line(out: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no checkpoint and holds none"):
         checkpoint.find(tmp_path / "nowhere")
@@ -166,6 +180,42 @@ def test_a_checkpoint_from_before_there_were_several_processes_is_read(out: Path
     path.write_text(json.dumps(description))
     found = checkpoint.find(out)
     assert (found.step, found.skipped, found.skipped_in_a_row, found.config) == (3, 0, 0, CONFIG)
+
+
+def test_a_checkpoint_of_format_1_as_it_was_written_is_read_and_trained_on(tmp_path: Path, dataset: Dataset) -> None:
+    model, optimiser = trained(3)
+    path = tmp_path / "checkpoint-0000003"
+    path.mkdir()
+    parameters = dict(model.named_parameters())
+    keys = ("step", "exp_avg", "exp_avg_sq")
+    moments = {f"{key}.{name}": optimiser.state[p][key] for name, p in parameters.items() for key in keys}
+    save_file(model.state_dict(), path / "model.safetensors")
+    save_file(moments | {"generator.cpu": torch.get_rng_state()}, path / "optimiser.safetensors")
+    shutil.copyfile(dataset.directory / "tokenizer.model", path / "tokenizer.model")
+    config = CONFIG.to_dict()
+    del config["parallel"]
+    for later in ("recompute", "document_mask", "skip_z"):
+        del config["run"][later]
+    description = {
+        "format": 1,
+        "step": 3,
+        "g": 24,
+        "dataset_id": dataset.id,
+        "tokenizer": dataset.manifest["tokenizer"],
+        "config": config,
+        "torch": "2.6.0",
+        "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(path.iterdir())},
+    }
+    (path / "checkpoint.json").write_text(json.dumps(description, indent=1) + "\n")
+    found = checkpoint.find(tmp_path)
+    assert (found.step, found.g, found.skipped, found.skipped_in_a_row, found.config) == (3, 24, 0, 0, CONFIG)
+    model, optimiser = trained(1, seed=7)
+    checkpoint.restore(found, model, optimiser)
+    advance(model, optimiser, 3)
+    for one, other in zip(model.parameters(), trained(4)[0].parameters(), strict=True):
+        assert torch.equal(one, other)
+    saved = checkpoint.save(tmp_path, model, optimiser, 4, 32, dataset, CONFIG)
+    assert json.loads((saved / "checkpoint.json").read_text())["format"] == 2
 
 
 def test_nothing_to_remember_before_the_first_update(tmp_path: Path, dataset: Dataset) -> None:

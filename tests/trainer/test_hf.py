@@ -125,10 +125,38 @@ def test_an_imported_model_trains_on_and_writes(
     found = checkpoint.find(run)
     assert (found.step, found.g, found.config.model.context) == (0, 0, 32)
     assert equal(checkpoint.load_model(found, torch.device("cpu")), model)
+    moments = found.path / "optimiser.safetensors"
+    assert set(load_file(moments)) <= {"generator.cpu", "generator.cuda"}  # AdamW begins from nothing
     assert pretrain.main([*printed[3:], "--device", "cpu"]) == 0
     assert checkpoint.find(run).step == 2
     with pytest.raises(InputError, match="not empty"):
         hf.main(arguments)
+
+
+def test_a_vocabulary_that_was_padded_is_asked_for_and_one_that_is_too_small_refused(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def arguments(vocabulary: int) -> list[str]:
+        name = str(vocabulary)
+        path = saved(model_of({"kv_heads": 2, "vocabulary": vocabulary}), corpus, tmp_path / f"run-{name}")
+        hf.main(["--checkpoint", str(path), "--out", str(tmp_path / name)])
+        settings = [f"model.{s}" for s in SHAPE] + ["run.sequences=2", "run.steps=1", "run.evaluate_tokens=500"]
+        overrides = [word for setting in settings for word in ("--set", setting)]
+        return ["--from", str(tmp_path / name), "--data", str(corpus), "--out", str(tmp_path / "new"), *overrides]
+
+    larger, smaller = arguments(640), arguments(500)
+    with pytest.raises(UserError, match=r"another shape than .*: --set model\.vocabulary=640$"):
+        hf.main(larger)
+    with pytest.raises(UserError, match="has a vocabulary of 500, and the dataset's tokenizer 512"):
+        hf.main(smaller)
+    with pytest.raises(UserError, match="has a vocabulary of 500, and the dataset's tokenizer 512"):
+        hf.main([*smaller, "--set", "model.vocabulary=500"])
+    assert not (tmp_path / "new").exists()
+    capsys.readouterr()
+    assert hf.main([*larger, "--set", "model.vocabulary=640"]) == 0
+    printed = capsys.readouterr().out.splitlines()[-1].split()
+    assert pretrain.main([*printed[3:], "--device", "cpu"]) == 0
+    assert checkpoint.find(tmp_path / "new").config.model.vocabulary == 640
 
 
 def test_an_import_that_does_not_fit_is_refused(corpus: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,21 @@ def test_z_score_is_of_the_last_128_and_0_before_eight(tmp_path: Path) -> None:
     log.close()
 
 
+def test_a_spike_that_was_skipped_is_no_measure_for_the_next(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log.jsonl", 0)
+    for step in range(10):
+        log.append(line(step, 1.0 + 2 * (step % 2)))  # mean 2, deviation 1
+    log.append({**line(10, 500.0), "skipped": "a spike"})
+    log.append({**line(11, 500.0), "skipped": "a spike"})
+    assert log.z_score("loss", 4.5) == pytest.approx(2.5)
+    assert log.last is not None
+    assert log.last["step"] == 11
+    log.close()
+    again = Log(tmp_path / "log.jsonl", 11)
+    assert again.z_score("loss", 4.5) == pytest.approx(2.5)
+    again.close()
+
+
 def test_a_run_that_never_saved_begins_its_log_anew(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     log = Log(path, 0)
@@ -82,6 +98,13 @@ def points(directory: Path, name: str) -> list[tuple[int, float]]:
     return [(event.step, event.value) for event in events.Scalars(name)]
 
 
+def wait_a_second() -> None:
+    """Event files are read in the order of their names: the second, and then a number as text, where 10 precedes 9."""
+    now = int(time.time())
+    while int(time.time()) == now:
+        time.sleep(0.01)
+
+
 def test_tensorboard_shows_each_step_once_after_an_interruption(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     log = Log(tmp_path / "log.jsonl", 0)
@@ -92,6 +115,7 @@ def test_tensorboard_shows_each_step_once_after_an_interruption(tmp_path: Path) 
             log.append({"step": step, "heldout": heldout})
     # no close: the process was killed, and what it wrote is there all the same
     assert points(tmp_path / "tensorboard", "train/loss") == [(1, 0.5), (2, 1.0), (3, 1.5), (4, 2.0)]
+    wait_a_second()
     again = Log(tmp_path / "log.jsonl", 2)
     for step in (3, 4, 5):
         again.append({**line(step, step * 8.0), "sources": {"web": step * 4.0}})
@@ -115,6 +139,7 @@ def test_tensorboard_forgets_an_attempt_that_never_saved(tmp_path: Path) -> None
         for step in (1, 2):
             log.append(line(step, loss))
         log.close()
+        wait_a_second()
     assert points(tmp_path / "tensorboard", "train/loss") == [(1, 2.0), (2, 2.0)]
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainer.config import ModelConfig
-from trainer.loss import IGNORED, cross_entropy
+from trainer.data import IGNORED
+from trainer.loss import cross_entropy
 from trainer.model import build
 
 N, D, V = 301, 64, 517

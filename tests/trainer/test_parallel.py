@@ -34,8 +34,9 @@ ROOT = WORKER.parents[2]
 SHAPE = {"dim": 16, "layers": 2, "heads": 4, "kv_heads": 2, "ffn": 32, "context": 32}
 RUN = {"steps": 6, "sequences": 4, "microbatch": 2, "evaluate_tokens": 300, "print_every": 1}
 BASE = [f"model.{k}={v}" for k, v in SHAPE.items()] + [f"run.{k}={v}" for k, v in RUN.items()]
-SHARD, TENSOR, REPLICATE = ["parallel.shard=2"], ["parallel.tensor=2"], ["parallel.replicate=2"]
-LONG = ["run.steps=30", "run.checkpoint_every=5"]
+SHARD, TENSOR = ["parallel.shard=2"], ["parallel.tensor=2"]
+REPLICATE = ["parallel.replicate=2", "run.microbatch=1"]  # two of them: copies agree after the last
+LONG = ["run.steps=120", "run.checkpoint_every=20"]  # far longer than it takes to see where it is
 MASKED = ["model.context=256", "run.seed=2", "run.steps=2", "run.recompute=selective", "run.document_mask=true"]
 RAGGED = ["run.steps=3", "run.microbatch=1"]
 COMPILED = ["model.layers=1", "run.steps=1", "run.compile=true"]
@@ -260,17 +261,17 @@ def test_killed_then_terminated_then_continued_by_torchrun_is_the_uninterrupted_
     command = ["--data", str(corpus), "--out", str(out), "--device", "cpu", *overrides]
 
     running = Processes(2, [{"command": command}], tmp_path / "killed")
-    running.wait_for_step(out, 7)
+    running.wait_for_step(out, 27)
     running.send(1, signal.SIGKILL)  # nothing is saved
     assert running.ended()[0] not in (0, 128 + signal.SIGTERM)  # the other does not wait for it
-    assert checkpoint.find(out).step % 5 == 0
+    assert checkpoint.find(out).step % 20 == 0
 
     running = Processes(2, [{"command": command}], tmp_path / "terminated")
-    running.wait_for_step(out, 13)
+    running.wait_for_step(out, 63)
     running.send(1, signal.SIGTERM)  # the other is not told
     assert running.ended() == [128 + signal.SIGTERM] * 2
     stopped = checkpoint.find(out).step
-    assert 13 <= stopped < 30
+    assert 63 <= stopped < 120
     assert f"stopped by SIGTERM; all up to step {stopped} is saved" in running.said(0)
     assert running.said(1) == ""
 
@@ -286,14 +287,15 @@ def test_killed_then_terminated_then_continued_by_torchrun_is_the_uninterrupted_
 
 def test_four_processes_shard_copies_and_shard_what_tensor_parallelism_cut(corpus: Path, tmp_path: Path) -> None:
     short, tied = "run.steps=2", "model.tied=true"
+    accumulated = [short, "run.sequences=8", "run.microbatch=1"]  # two microbatches in each process
     layouts = {
-        "copies-of-shards": [short, "parallel.replicate=2", "parallel.shard=2"],
+        "copies-of-shards": [*accumulated, "parallel.replicate=2", "parallel.shard=2"],
         "shards-of-cuts": [short, tied, "parallel.shard=2", "parallel.tensor=2"],
     }
     jobs = [{"data": str(corpus), "out": str(tmp_path / name), "overrides": BASE + x} for name, x in layouts.items()]
     jobs.append({**jobs[1], "keep": str(tmp_path / "kept")})
     together(4, jobs, tmp_path / "processes")
-    for name, more in (("copies-of-shards", [short]), ("shards-of-cuts", [short, tied])):
+    for name, more in (("copies-of-shards", accumulated), ("shards-of-cuts", [short, tied])):
         alone(corpus, tmp_path / "one" / name, more)
         assert losses(tmp_path / name) == pytest.approx(losses(tmp_path / "one" / name), rel=0, abs=1e-6)
         assert norms(tmp_path / name) == pytest.approx(norms(tmp_path / "one" / name), rel=1e-6)

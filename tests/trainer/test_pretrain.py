@@ -121,6 +121,24 @@ def test_killed_then_terminated_then_continued_is_the_uninterrupted_run(corpus: 
     assert_same_run(tmp_path / "whole", broken)
 
 
+def test_the_log_is_on_the_disk_before_the_checkpoint_that_covers_it(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed, fsync = [], os.fsync
+
+    def note(handle: int) -> None:
+        fsync(handle)
+        log = tmp_path / "log.jsonl"
+        flushed.append(len(losses(tmp_path)) if os.path.samestat(os.fstat(handle), log.stat()) else -1)
+
+    monkeypatch.setattr(os, "fsync", note)
+    config = load("tiny", [*OVERRIDES, "run.steps=5", "run.checkpoint_every=2"])
+    pretrain.train(config, Dataset.open(corpus), tmp_path, CPU, StopAfter(tmp_path, 3))
+    assert flushed[0] == 2  # before any file of the checkpoint
+    assert [lines for lines in flushed if lines >= 0] == [2, 3]
+    assert flushed.index(3) == len(flushed) // 2
+
+
 def test_microbatches_add_up_to_the_same_step(corpus: Path, tmp_path: Path) -> None:
     dataset = Dataset.open(corpus)
     for name, size in (("at-once", 4), ("ragged", 3), ("single", 1)):

@@ -14,6 +14,7 @@ import torch
 from curation.errors import UserError
 from curation.take_down import blank, descendant, entry_of, sources_without
 from curation.token_shard import MANIFEST, TAKEN_DOWN, Dataset, Shard
+from tests.trainer.conftest import write_dataset
 from trainer import pretrain
 from trainer.config import load
 from trainer.data import IGNORED, Loader
@@ -59,8 +60,8 @@ def test_windows_and_their_order_stay_and_what_went_is_ignored(corpus: Path, les
     assert np.array_equal(after[~gone[at]], before[~gone[at]])
 
 
-def test_a_dataset_that_lost_nothing_reads_no_sources(corpus: Path, tmp_path: Path) -> None:
-    """Reading the source of each document of a large dataset would take minutes."""
+def test_tokens_of_a_dataset_that_lost_nothing_are_read_without_its_sources(corpus: Path, tmp_path: Path) -> None:
+    """To look for what was taken down is to read the source of each document: of a large dataset, minutes."""
     shutil.copytree(corpus, tmp_path / "copy")
     dataset = Dataset.open(tmp_path / "copy")
     for path in (tmp_path / "copy").glob("*.src"):
@@ -98,6 +99,35 @@ def test_what_went_costs_nothing_and_teaches_nothing(less: Path) -> None:
     assert update.norm == pytest.approx(norm.item(), rel=1e-4)
 
 
+def test_the_loss_of_each_source_is_that_of_its_own_tokens(less: Path, tmp_path: Path) -> None:
+    """Against the documents themselves, which alternate between two sources and lost some."""
+    whole = Dataset.open(less)
+    texts = [document for shard in whole.shards() for document in shard.documents()][:60]
+    pieces = [np.concatenate([[1], text[1 : 4 + i % 9], [2]]) for i, text in enumerate(texts)]
+    documents = [("ab"[i % 2], piece, 9) for i, piece in enumerate(pieces)]
+    tokenizer = (less / "tokenizer.model").read_bytes()
+    data = write_dataset(tmp_path / "data", [documents], documents[:1], vocabulary=512, tokenizer=tokenizer)
+    gone = [3, 10, 11, 30]
+    dataset = Dataset.open(take_down(data, tmp_path / "less", {"train-00000": gone}))
+    training = pretrain.begin(load("tiny", [*OPTIONS, "run.microbatch=3"]), dataset, tmp_path / "out", CPU)
+    twin = build(training.config.model, CPU)
+    twin.load_state_dict(training.model.state_dict())
+    for parameter, own in zip(twin.parameters(), training.model.parameters(), strict=True):
+        own.data += (spread := torch.linspace(-0.5, 0.5, own.numel()).reshape(own.shape))  # so that losses differ
+        parameter.data += spread
+    row = np.concatenate(pieces)
+    source = np.concatenate([[-1 if i in gone else i % 2] * len(piece) for i, piece in enumerate(pieces)])
+    windows = training.loader.order(0, 4)
+    at = windows[:, None] * 32 + np.arange(33)
+    tokens = np.where(source[at] < 0, IGNORED, row[at])
+    losses, of = token_losses(twin, torch.from_numpy(tokens)).detach().numpy(), source[at[:, 1:]]
+    assert (of == -1).any()
+    means = {name: losses[of == id].mean() for id, name in enumerate("ab")}
+    shifted = {name: losses[source[at[:, :-1]] == id].mean() for id, name in enumerate("ab")}
+    assert means != pytest.approx(shifted, rel=1e-3)
+    assert training.advance().sources == pytest.approx(means, rel=1e-5)
+
+
 def test_a_step_of_nothing_but_what_went_does_not_fail(corpus: Path, tmp_path: Path) -> None:
     rows = {shard.path.name: range(len(shard.lengths)) for shard in Dataset.open(corpus).shards()}
     dataset = Dataset.open(take_down(corpus, tmp_path / "nothing", rows))
@@ -131,6 +161,40 @@ def test_a_checkpoint_goes_on_with_what_is_left_and_not_the_other_way(
     for data in (corpus, other):  # the checkpoint has seen another dataset than these, or than what they came from
         with pytest.raises(UserError, match="was trained on dataset"):
             pretrain.begin(config, Dataset.open(data), out, CPU)
+
+
+def test_the_report_shows_side_by_side_only_scores_of_the_same_documents(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def report(data: Path, *more: str) -> str:
+        config = load("tiny", [*OPTIONS, "run.steps=2", *more])
+        training, log = pretrain.train(config, Dataset.open(data), tmp_path / "run", CPU, pretrain.Stop())
+        assert log is not None
+        capsys.readouterr()
+        pretrain.report(training, log, tmp_path / "run")
+        return capsys.readouterr().out
+
+    def head(said: str) -> str:
+        return said.split("held-out bits per byte\n")[1].splitlines()[0]
+
+    assert head(said := report(corpus)).split() == [
+        "source",
+        "documents",
+        "tokens",
+        "unigram",
+        "step",
+        "0",
+        "step",
+        "2",
+    ]
+    assert "other documents" not in said
+    said = report(corpus, "run.evaluate_tokens=3000")  # it may change
+    assert head(said).split() == ["source", "documents", "tokens", "unigram"]
+    assert "step 0 and step 2 had other documents" in said
+    held = len(Shard(corpus / "heldout/code", Dataset.open(corpus).manifest["dtype"]).lengths)
+    gone = take_down(corpus, tmp_path / "gone", {"heldout/code": range(held)})  # a source vanishes
+    assert head(said := report(gone)).split() == ["source", "documents", "tokens", "unigram"]
+    assert "step 0 and step 2 had other documents" in said
 
 
 def test_what_went_is_not_evaluated(corpus: Path, less: Path) -> None:
