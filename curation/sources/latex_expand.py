@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from curation.errors import DataError
 from curation.sources.latex_comments import LATEX, Environments, environment_name, verb_end
 from curation.sources.latex_macros import (
-    BRACE,
     COMMAND,
     DEFINING,
     PROTECTED,
@@ -23,6 +22,7 @@ from curation.sources.latex_macros import (
     definition,
     expansion,
     group_end,
+    paid,
 )
 from curation.sources.latex_stream import Frame, Piece, Stream
 
@@ -221,10 +221,8 @@ class Expander(Stream):
         depth = 0
         for index in range(len(self.frames) - 1, -1, -1):
             frame = self.frames[index]
-            for count, match in enumerate(_CONDITIONAL.finditer(frame.text, frame.at)):
+            for match in paid(_CONDITIONAL, frame.text, frame.at, self.spend):
                 name = match.group()
-                if count % 1024 == 1023:
-                    self.spend(1024 * BRACE)
                 if name == r"\fi" and depth:
                     depth -= 1
                 elif name in ends and not depth:

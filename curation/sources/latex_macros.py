@@ -3,7 +3,7 @@ r"""What a paper's author defined: `\newcommand`, `\def` and their kin, and what
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 # A command (with @, as in packages) or an escaped character.
@@ -81,16 +81,22 @@ def expansion(called: Macro, arguments: list[str]) -> str:
     return text
 
 
+def paid(pattern: re.Pattern[str], text: str, at: int, spend: Callable[[int], None]) -> Iterator[re.Match[str]]:
+    """The matches from `at` on. For every 1,024 of them `spend` is told `BRACE` characters each."""
+    for count, match in enumerate(pattern.finditer(text, at)):
+        if count % 1024 == 1023:
+            spend(1024 * BRACE)
+        yield match
+
+
 def group_end(text: str, at: int, spend: Callable[[int], None]) -> int:
     """Where the group ends whose brace stands at `at`: behind its closing brace. -1 if nowhere.
 
     `spend` is told how many characters were read; a brace counts for `BRACE` others.
     """
     depth = 0
-    for count, match in enumerate(_BRACE.finditer(text, at)):
+    for match in paid(_BRACE, text, at, spend):
         brace = match.group()
-        if count % 1024 == 1023:
-            spend(1024 * BRACE)
         if brace == "{":
             depth += 1
         elif brace == "}":
@@ -105,10 +111,8 @@ def group_end(text: str, at: int, spend: Callable[[int], None]) -> int:
 def bracket_end(text: str, at: int, spend: Callable[[int], None]) -> int:
     """The same for an optional argument in brackets; braces within it hide brackets."""
     depth = 0
-    for count, match in enumerate(_BRACKET.finditer(text, at + 1)):
+    for match in paid(_BRACKET, text, at + 1, spend):
         mark = match.group()
-        if count % 1024 == 1023:
-            spend(1024 * BRACE)
         if mark == "{":
             depth += 1
         elif mark == "}":

@@ -19,7 +19,7 @@ KNOWN = ("MIT", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0")
 def test_a_licence_by_its_text(id: str) -> None:
     assert of_text(text(id)) == id
     assert of_text(text(id).upper()) == id
-    assert of_text(" ".join(text(id).split())) == id or id == "Apache-2.0"
+    assert of_text(" ".join(text(id).split())) == id
     assert of_text(re.sub("(?m)^", " *  ", text(id))) == id
     assert of_text(f"Somebody's project\n\n{text(id)}\n\nhttps://example.org\n") == id
 
@@ -119,7 +119,8 @@ def test_installed_packages_are_an_oracle() -> None:
     for expression, ids in found.items():
         assert set(ids) <= {expression, ""}
     everything = [id for ids in found.values() for id in ids]
-    assert len(everything) >= 20
+    if len(everything) < 20:
+        pytest.skip(f"too few to say how many are known: {len(everything)} packages with one licence file of ours")
     assert everything.count("") <= len(everything) // 8
 
 

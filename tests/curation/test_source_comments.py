@@ -33,7 +33,6 @@ UNTOUCHED = {
     "a language that is not known": ("xyz", "# Copyright 2020 Somebody\n"),
     "a block without end": ("c", "/* Copyright 2020 Somebody\nint x;\n"),
     "a rule of Julia": ("jl", "#=====\n# Title\n#=====\nx = [1 =# copyright 2020\n"),
-    "one line of a megabyte": ("js", "/* (c) 2020 */" + "x" * (1 << 20)),
     "comment of a megabyte": ("js", "// (c) 2020 " + "x" * (1 << 20)),
     "nothing": ("py", ""),
 }
@@ -41,7 +40,11 @@ UNTOUCHED = {
 
 @pytest.mark.parametrize(("suffix", "text"), UNTOUCHED.values(), ids=UNTOUCHED)
 def test_what_stays(suffix: str, text: str) -> None:
-    assert without(text, suffix) == text or (text.startswith("/* (c) 2020 */") and without(text, suffix) == text[14:])
+    assert without(text, suffix) == text
+
+
+def test_a_notice_goes_from_a_line_of_a_megabyte() -> None:
+    assert without("/* (c) 2020 */" + "x" * (1 << 20), "js") == "x" * (1 << 20)
 
 
 @pytest.mark.parametrize(
@@ -128,24 +131,23 @@ def test_the_comments_of_a_head() -> None:
     assert head.end == len("#!/bin/sh\n# one\n\n# two\n")
 
 
-HOSTILE = {
-    "comments in one line": ("c", "/**/" * 16_000 + "x" * 950_000),
-    "comments and blanks": ("c", "/**/ " * 13_000 + " " * 900_000 + "x"),
-    "comments that do not end": ("c", "/* " * 330_000),
-    "blank lines": ("c", "\n" * 1_000_000),
-    "empty comments": ("py", "#\n" * 500_000),
-    "one blank line": ("py", " " * 1_000_000 + "\n# (c) 2020 Somebody\n"),
+HOSTILE = {  # and where the head ends, of which nothing goes
+    "comments in one line": ("c", "/**/" * 16_000 + "x" * 950_000, 64_000),
+    "comments and blanks": ("c", "/**/ " * 13_000 + " " * 900_000 + "x", 64_999),
+    "comments that do not end": ("c", "/* " * 330_000, 0),
+    "blank lines": ("c", "\n" * 1_000_000, 0),
+    "empty comments": ("py", "#\n" * 500_000, 65_536),
+    "one blank line": ("py", " " * 1_000_000 + "\n# (c) 2020 Somebody\n", 0),
 }
 
 
-@pytest.mark.parametrize(("suffix", "text"), HOSTILE.values(), ids=HOSTILE)
-def test_time_is_bounded(suffix: str, text: str) -> None:
+@pytest.mark.parametrize(("suffix", "text", "end"), HOSTILE.values(), ids=HOSTILE)
+def test_time_is_bounded(suffix: str, text: str, end: int) -> None:
     """What is read ends near the most that a head has, whatever follows; a tenth of the text takes as long."""
     before = time.process_time()
     head = read_head(text, suffix)
-    assert time.process_time() - before < 1
-    assert head.end <= 70_000
-    assert head.without_licence in (text[: head.end], "")
+    assert time.process_time() - before < 5
+    assert (head.end, head.without_licence) == (end, text[:end])
 
 
 def test_a_head_ends() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -140,3 +141,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small_run.write_inputs(folder)
     assert run.main(small_run.arguments(folder, folder / "run")) == 0
     return folder
+
+
+@pytest.fixture
+def live(small: Path, tmp_path: Path) -> Path:
+    """A copy of the run that may be changed."""
+    return Path(shutil.copytree(small / "run", tmp_path / "run"))

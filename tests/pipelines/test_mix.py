@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from benchmarks.table1 import mix, random_lengths, write_source
 from curation.errors import RecipeError
 from curation.mixture import TOLERANCE, Mixture, prefix_order
 from curation.token_shard import SUFFIXES
-from pipelines import turns
+from pipelines import runner, turns
 from pipelines.mix import heldout_names, in_passes
 from pipelines.stages import Run
 from pipelines.turns import BINS, Source, turns_of
@@ -38,10 +39,37 @@ def make(output: Path, parts: int = 1, memory: int = 1 << 30, shard_tokens: int 
 
 @pytest.mark.parametrize(("parts", "memory"), [(8, 1 << 30), (2, 400_000), (2, 1)])
 def test_the_shards_depend_neither_on_parts_nor_on_memory(
-    tmp_path: Path, reference: dict[str, str], parts: int, memory: int
+    tmp_path: Path, reference: dict[str, str], monkeypatch: pytest.MonkeyPatch, parts: int, memory: int
 ) -> None:
+    jobs = executed(monkeypatch)
     make(tmp_path, parts, memory)
     assert files(tmp_path) == reference
+    passes = [job for job in jobs if job.startswith("shards-")]
+    assert passes == [f"shards-{number}" for number in range(len(passes))]
+    if memory == 1 << 30:
+        assert len(passes) == 1
+    elif memory == 1:
+        assert len(passes) == 6 + 3  # a shard each
+    else:
+        assert 1 < len(passes) < 6 + 3
+
+
+def executed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the pipelines that are run from here on."""
+    names: list[str] = []
+    make_executor = runner.executor
+
+    def executor(flags: Sequence[str]) -> runner.Execute:
+        execute = make_executor(flags)
+
+        def noted(name: str, build: runner.Build, light: bool = False) -> None:
+            names.append(name)
+            execute(name, build, light)
+
+        return noted
+
+    monkeypatch.setattr(runner, "executor", executor)
+    return names
 
 
 @pytest.fixture(scope="module")

@@ -31,12 +31,6 @@ def asked(*numbers: int) -> Tombstones:
     return Tombstones.of(urls=[url(number) for number in numbers])
 
 
-@pytest.fixture
-def live(small: Path, tmp_path: Path) -> Path:
-    """A copy of the run that may be changed."""
-    return Path(shutil.copytree(small / "run", tmp_path / "run"))
-
-
 def tree(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

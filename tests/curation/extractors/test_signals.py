@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -12,15 +15,20 @@ from curation.document import Document, Page
 from curation.extractors.plain import Plain
 from curation.extractors.trafilatura import Trafilatura
 
-pytest.importorskip("resiliparse")
-
-from curation.extractors.resiliparse import Resiliparse
-
 LICENCE = "https://creativecommons.org/licenses/by-sa/4.0/"
 PROSE = "The river rose in the night, and by morning the lower town was under water. " * 5
 HEAD = f'<meta name="robots" content="noai"><meta name="ccbot" content="nofollow"><link rel="license" href="{LICENCE}">'
 TYPES = ("text/html", "application/xhtml+xml")
-EXTRACTORS = (Trafilatura, Resiliparse)
+
+
+def resiliparse(**options: Any) -> Callable[[Page], object]:
+    """Its extractor. The package is an extra, so it is imported where it is asked for."""
+    extractor: Callable[[Page], object] = import_module("curation.extractors.resiliparse").Resiliparse(**options)
+    return extractor
+
+
+INSTALLED = pytest.mark.skipif(find_spec("resiliparse") is None, reason="resiliparse is not installed")
+EXTRACTORS = (Trafilatura, pytest.param(resiliparse, marks=INSTALLED))
 BEFORE = ("", '<?xml version="1.0" encoding="UTF-8"?>', '\ufeff<?xml version="1.0" encoding="UTF-8"?>\n')
 
 
@@ -60,11 +68,12 @@ def test_a_licence_in_the_footer(extractor: Any) -> None:
     assert signals(extractor(), page("text/html", body=html.encode())) == ("", "https://example.org/terms")
 
 
-@pytest.mark.parametrize("extractor", [Plain(), Trafilatura(), Resiliparse()])
+@pytest.mark.parametrize("extractor", [Plain, *EXTRACTORS])
 def test_plain_text_has_only_the_header(extractor: Any) -> None:
-    assert signals(extractor, page("text/plain", robots="noindex")) == ("noindex", None)
-    assert signals(extractor, page("text/plain", robots="ccbot: noindex")) == ("", None)
-    assert signals(extractor, page("text/plain")) == ("", None)
+    extract = extractor()
+    assert signals(extract, page("text/plain", robots="noindex")) == ("noindex", None)
+    assert signals(extract, page("text/plain", robots="ccbot: noindex")) == ("", None)
+    assert signals(extract, page("text/plain")) == ("", None)
 
 
 @pytest.mark.parametrize("extractor", EXTRACTORS)
@@ -74,9 +83,9 @@ def test_our_own_robots_are_named_in_the_header_of_plain_text(extractor: Any) ->
     assert signals(ours, replace(page("text/plain"), status=0)) == (None, None)
 
 
-@pytest.mark.parametrize("extractor", [Plain(), Trafilatura(), Resiliparse()])
+@pytest.mark.parametrize("extractor", [Plain, *EXTRACTORS])
 def test_of_a_conversion_nothing_is_known(extractor: Any) -> None:
-    assert signals(extractor, replace(page("text/plain"), status=0)) == (None, None)
+    assert signals(extractor(), replace(page("text/plain"), status=0)) == (None, None)
 
 
 @pytest.mark.parametrize("extractor", EXTRACTORS)
@@ -86,6 +95,10 @@ def test_the_text_is_what_it_was(extractor: Any) -> None:
     assert marked == replace(plain, robots="noai", licence=LICENCE)
 
 
-def test_they_say_what_they_write() -> None:
-    assert Trafilatura().writes == Resiliparse().writes == ("robots", "licence")
+@pytest.mark.parametrize("extractor", EXTRACTORS)
+def test_they_say_what_they_write(extractor: Any) -> None:
+    assert extractor().writes == ("robots", "licence")
+
+
+def test_plain_says_what_it_writes() -> None:
     assert Plain().writes == ("robots",)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import base64
 import gzip
-import io
+import hashlib
 import os
-import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given as samples
 from hypothesis import strategies as st
 
 from curation.document import Page
@@ -15,30 +16,17 @@ from curation.errors import DataError
 from curation.records import Skip
 from curation.sources import arxiv
 from curation.sources.arxiv import pack, packed_files, paper_id
-from curation.sources.given import Given, Value
+from curation.sources.given import Value
+from tests.curation.archives import given, given_folder, gz, tar
 
 TEX = b"\\documentclass{article}\\begin{document}\\section{x}\\end{document}"
 
 
-def tar(files: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for name, body in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(body)
-            archive.addfile(info, io.BytesIO(body))
-    return out.getvalue()
-
-
-def gz(body: bytes) -> bytes:
-    return gzip.compress(body, mtime=0)
-
-
 def papers(body: bytes, file: str = "arXiv_src_1202_001.tar") -> list[tuple[str, Value]]:
     """What is read; and the independent count agrees, which is the promise."""
-    given = Given("arxiv", file, lambda: io.BytesIO(body))
-    found = list(arxiv.read(given))
-    assert arxiv.count(given) == len(found)
+    one = given("arxiv", file, body)
+    found = list(arxiv.read(one))
+    assert arxiv.count(one) == len(found)
     return found
 
 
@@ -100,8 +88,17 @@ def test_page() -> None:
 
 
 def test_the_same_paper_is_the_same_page() -> None:
-    body = tar({"1202/1202.0001.gz": gz(tar({"ms.tex": TEX}))})
-    assert papers(body) == papers(body)
+    """However it was packed, but for the digest, which is of the member as it lies in the dump."""
+    paper = tar({"ms.tex": TEX, "a.sty": b"s" * 1000})
+    packed = [gzip.compress(paper, level, mtime=mtime) for level, mtime in ((9, 0), (0, 0), (1, 1_300_000_000))]
+    assert len(set(packed)) == 3
+    pages = []
+    for body in packed:
+        ((_, value),) = papers(tar({"1202/1202.0001.gz": body}))
+        assert isinstance(value, Page)
+        assert value.digest == f"sha1:{base64.b32encode(hashlib.sha1(body).digest()).decode()}"
+        pages.append(replace(value, digest=""))
+    assert pages == [pages[0]] * 3
 
 
 @pytest.mark.parametrize("cut", [100, 512, 700, 1500])
@@ -139,10 +136,10 @@ def test_folder(tmp_path: Path) -> None:
     (tmp_path / "d.pdf").write_bytes(b"%PDF")
     (tmp_path / "e").mkdir()
     entries = ("1202.0001", "b.tar.gz", "c.tex", "d.pdf", "e")
-    given = Given("arxiv", "papers", lambda: pytest.fail("a folder"), tmp_path, entries)
-    found = dict(arxiv.read(given))
+    folder = given_folder("arxiv", tmp_path)
+    found = dict(arxiv.read(folder))
     assert tuple(found) == entries
-    assert arxiv.count(given) == len(entries)
+    assert arxiv.count(folder) == len(entries)
     first = found["1202.0001"]
     assert isinstance(first, Page)
     assert packed_files(first.body) == {"ms.tex": TEX, "sec/a.tex": b"a"}
@@ -171,7 +168,7 @@ def test_ids(name: str, id: str, date: str) -> None:
     assert paper_id(name) == (id, date)
 
 
-@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.binary()))
+@samples(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.binary()))
 def test_packing(files: dict[str, bytes]) -> None:
     assert packed_files(pack(files.items())) == files
 
@@ -183,13 +180,13 @@ def test_what_was_not_packed(body: bytes) -> None:
 
 
 def test_a_folder_with_names_that_are_not_utf8(tmp_path: Path) -> None:
-    (tmp_path / os.fsdecode(b"a\xff")).mkdir()
+    (tmp_path / "papers" / os.fsdecode(b"a\xff")).mkdir(parents=True)
     for name in (b"a\xff/ms\xff.tex", b"b\xff.tex"):
-        (tmp_path / os.fsdecode(name)).write_bytes(TEX)
-    given = Given("arxiv", "papers", lambda: pytest.fail("a folder"), tmp_path, tuple(sorted(os.listdir(tmp_path))))
-    found = dict(arxiv.read(given))
+        (tmp_path / "papers" / os.fsdecode(name)).write_bytes(TEX)
+    folder = given_folder("arxiv", tmp_path / "papers")
+    found = dict(arxiv.read(folder))
     assert list(found) == ["a\\xff", "b\\xff.tex"]
-    assert arxiv.count(given) == 2
+    assert arxiv.count(folder) == 2
     for locator, page in found.items():
         assert isinstance(page, Page)
         assert page.id == f"arxiv:papers#{locator}"
@@ -198,7 +195,8 @@ def test_a_folder_with_names_that_are_not_utf8(tmp_path: Path) -> None:
 
 
 def test_a_paper_that_is_called_0(tmp_path: Path) -> None:
-    (tmp_path / "0").write_bytes(TEX)
-    ((locator, page),) = arxiv.read(Given("arxiv", "1202.0001", lambda: pytest.fail("a folder"), tmp_path, ("0",)))
+    (tmp_path / "1202.0001").mkdir()
+    (tmp_path / "1202.0001" / "0").write_bytes(TEX)
+    ((locator, page),) = arxiv.read(given_folder("arxiv", tmp_path / "1202.0001"))
     assert isinstance(page, Page)
     assert (locator, page.url) == ("0", "")

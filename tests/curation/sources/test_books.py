@@ -1,12 +1,7 @@
 from __future__ import annotations
 
-import gzip
-import io
-import tarfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
@@ -15,12 +10,13 @@ from curation.errors import DataError
 from curation.records import Skip
 from curation.sources import books
 from curation.sources.given import Given, Value
+from tests.curation.archives import given, given_folder, gz, tar_gz, zipped
 
 HEADER = "The Project Gutenberg EBook of X\n\nTitle: X\nRelease Date: May 8, 2007 [EBook #3261]\n"
 START = "*** START OF THIS PROJECT GUTENBERG EBOOK X ***\n"
 FILES = {
     "3/2/3261.txt": (HEADER + START + "A").encode(),
-    "3/2/3261-0.txt.gz": gzip.compress((HEADER + START + "B").encode()),
+    "3/2/3261-0.txt.gz": gz((HEADER + START + "B").encode()),
     "3/2/3261.zip": b"PK\x03\x04",
     "3/2/3261-readme.txt": b"read me",
     "GUTINDEX.ALL": b"index",
@@ -28,7 +24,7 @@ FILES = {
     "index.html": b"<p>",
     "LICENSE.txt": b"licence",
     "empty.txt": b"",
-    "damaged.txt.gz": gzip.compress(b"x" * 1000, mtime=0)[:-9],
+    "damaged.txt.gz": gz(b"x" * 1000)[:-9],
     "plain.TXT": b"Mary had a little lamb.",
 }
 
@@ -38,33 +34,22 @@ def folder(tmp_path: Path) -> Given:
     for name, content in FILES.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content)
-    names = sorted({name.partition("/")[0] for name in FILES})
-    return Given("books", "library", lambda: io.BytesIO(), root, tuple(names))
+    return given_folder("books", root)
 
 
-def tar(_: Path) -> Given:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as archive:
-        for name, content in sorted(FILES.items()):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    return Given("books", "library.tar.gz", lambda: io.BytesIO(out.getvalue()))
+def in_tar(_: Path) -> Given:
+    return given("books", "library.tar.gz", tar_gz(dict(sorted(FILES.items()))))
 
 
-def zipped(_: Path) -> Given:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in sorted(FILES.items()):
-            archive.writestr(name, content)
-    return Given("books", "library.zip", lambda: io.BytesIO(out.getvalue()))
+def in_zip(_: Path) -> Given:
+    return given("books", "library.zip", zipped(dict(sorted(FILES.items()))))
 
 
-@pytest.mark.parametrize("make", [folder, tar, zipped])
+@pytest.mark.parametrize("make", [folder, in_tar, in_zip])
 def test_a_library(make: Callable[[Path], Given], tmp_path: Path) -> None:
-    given = make(tmp_path)
-    found = list(books.read(given))
-    assert books.count(given) == len(found) == len(FILES)
+    library = make(tmp_path)
+    found = list(books.read(library))
+    assert books.count(library) == len(found) == len(FILES)
     assert list(dict(found)) == sorted(FILES)
     kinds = {name: describe(value) for name, value in found}
     assert kinds == {
@@ -82,7 +67,7 @@ def test_a_library(make: Callable[[Path], Given], tmp_path: Path) -> None:
     }
     page = dict(found)["3/2/3261.txt"]
     assert page == Page(
-        id=f"books:{given.file}#3/2/3261.txt", url="https://www.gutenberg.org/ebooks/3261", date="2007-05-08",
+        id=f"books:{library.file}#3/2/3261.txt", url="https://www.gutenberg.org/ebooks/3261", date="2007-05-08",
         digest="", status=0, content_type="text/plain", charset="", body=FILES["3/2/3261.txt"], title="X",
     )  # fmt: skip
 
@@ -97,18 +82,15 @@ def describe(value: Value) -> str:
 
 
 def one(content: bytes, file: str = "book.txt") -> Value:
-    def opened() -> BinaryIO:
-        return io.BytesIO(content)
-
-    given = Given("books", file, opened)
-    ((locator, value),) = books.read(given)
+    book = given("books", file, content)
+    ((locator, value),) = books.read(book)
     assert locator == "0"
-    assert books.count(given) == 1
+    assert books.count(book) == 1
     return value
 
 
 def test_a_single_file() -> None:
-    plain, packed = one(FILES["3/2/3261.txt"]), one(gzip.compress(FILES["3/2/3261.txt"]), "book.txt.gz")
+    plain, packed = one(FILES["3/2/3261.txt"]), one(gz(FILES["3/2/3261.txt"]), "book.txt.gz")
     assert isinstance(plain, Page)
     assert plain.id == "books:book.txt#0"
     assert isinstance(packed, Page)
@@ -119,7 +101,7 @@ def test_a_single_file() -> None:
     ("content", "reason"),
     [
         (b"", "empty_file"),
-        (gzip.compress(b"a book " * 1000, mtime=0)[:-20], "truncated"),
+        (gz(b"a book " * 1000)[:-20], "truncated"),
         (b"x" * ((64 << 20) + 1), "too_large"),
     ],
 )
@@ -130,13 +112,8 @@ def test_bad_files(content: bytes, reason: str) -> None:
 
 
 def test_a_bundle_in_a_bundle_is_not_opened() -> None:
-    inner = io.BytesIO()
-    with zipfile.ZipFile(inner, "w") as archive:
-        archive.writestr("a.txt", "a")
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr("b.txt.gz", inner.getvalue())
-    ((_, value),) = books.read(Given("books", "z.zip", lambda: io.BytesIO(out.getvalue())))
+    outer = zipped({"b.txt.gz": zipped({"a.txt": "a"})})
+    ((_, value),) = books.read(given("books", "z.zip", outer))
     assert isinstance(value, DataError)
     assert value.reason == "nested"
 

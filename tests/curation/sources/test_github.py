@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import os
+import random
 import tarfile
-import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from curation.extractors.source_code import SourceCode
 from curation.sources import distributions, github, licence_files
 from curation.sources.given import Given, Value
 from curation.sources.licence_files import Nearest, is_licence_file, of_files
+from tests.curation.archives import given, given_folder, gz, tar_gz, zipped
 from tests.curation.licence_texts import text
 
 BLOB = "0123456789abcdef0123456789abcdef01234567"
@@ -36,12 +38,7 @@ def licences(given: Given) -> dict[str, str]:
     return {value.title: value.licence for value in read(given).values() if isinstance(value, Page)}
 
 
-def of_bytes(data: bytes, file: str) -> Given:
-    return Given("github", file, lambda: io.BytesIO(data))
-
-
-def of_folder(folder: Path) -> Given:
-    return Given("github", folder.name, lambda: io.BytesIO(), folder, tuple(sorted(os.listdir(folder))))
+of_folder = partial(given_folder, "github")
 
 
 def write(folder: Path, files: dict[str, str | bytes]) -> Path:
@@ -53,8 +50,8 @@ def write(folder: Path, files: dict[str, str | bytes]) -> Path:
 
 
 def row(**columns: object) -> Value:
-    data = gzip.compress(json.dumps(columns).encode())
-    return read(of_bytes(data, "export-000000000000.json.gz"))["0"]
+    data = gz(json.dumps(columns).encode())
+    return read(given("github", "export-000000000000.json.gz", data))["0"]
 
 
 # Rows
@@ -120,7 +117,7 @@ def test_parquet() -> None:
     sink = io.BytesIO()
     table = {"content": pa.array([b"x = '\xe9'", None]), "path": ["a.py", "b.py"], "license": ["mit", "mit"]}
     pq.write_table(pa.table(table), sink)
-    found = read(of_bytes(sink.getvalue(), "x.parquet"))
+    found = read(given("github", "x.parquet", sink.getvalue()))
     assert isinstance(found["0"], Page)
     assert (found["0"].body, found["0"].charset, found["0"].licence) == (b"x = '\xe9'", "", "MIT")
     assert isinstance(found["1"], DataError)
@@ -232,30 +229,12 @@ def test_names_of_licence_files() -> None:
 # Archives
 
 
-def tar(files: dict[str, str]) -> bytes:
-    sink = io.BytesIO()
-    with tarfile.open(fileobj=sink, mode="w:gz") as archive:
-        for name, body in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(body.encode())
-            archive.addfile(info, io.BytesIO(body.encode()))
-    return sink.getvalue()
-
-
-def zipped(files: dict[str, str]) -> bytes:
-    sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w") as archive:
-        for name, body in files.items():
-            archive.writestr(name, body)
-    return sink.getvalue()
-
-
-@pytest.mark.parametrize("pack", [tar, zipped])
-def test_an_archive_with_the_licence_at_its_end(pack: object) -> None:
+@pytest.mark.parametrize("pack", [tar_gz, zipped])
+def test_an_archive_with_the_licence_at_its_end(pack: Callable[[dict[str, str]], bytes]) -> None:
     files = {"b-1.0/a.py": "x", "b-1.0/c/d.c": "int x;", "b-1.0/LICENSE": text("MIT"), "b-1.0/e.zip": "PK"}
-    given = of_bytes(pack(files), "b.tar.gz")  # type: ignore[operator]
-    assert licences(given) == {"b-1.0/a.py": "MIT", "b-1.0/c/d.c": "MIT", "b-1.0/LICENSE": "MIT"}
-    assert read(given)["b-1.0/e.zip"] == Skip("binary")
+    archive = given("github", "b.tar.gz", pack(files))
+    assert licences(archive) == {"b-1.0/a.py": "MIT", "b-1.0/c/d.c": "MIT", "b-1.0/LICENSE": "MIT"}
+    assert read(archive)["b-1.0/e.zip"] == Skip("binary")
 
 
 def test_a_path_that_comes_twice() -> None:
@@ -265,16 +244,16 @@ def test_a_path_that_comes_twice() -> None:
             info = tarfile.TarInfo("a.py")
             info.size = 3
             archive.addfile(info, io.BytesIO(body))
-    found = read(of_bytes(sink.getvalue(), "a.tar"))
+    found = read(given("github", "a.tar", sink.getvalue()))
     assert isinstance(found["a.py"], Page)
     assert isinstance(found["1"], DataError)
     assert found["1"].reason == "duplicate_path"
 
 
 def test_an_archive_that_breaks_off() -> None:
-    files = {f"r/{number}.py": os.urandom(3000).hex() for number in range(50)}
-    data = tar(files)
-    found = read(of_bytes(data[: len(data) // 2], "r.tar.gz"))
+    files = {f"r/{number}.py": random.Random(number).randbytes(3000).hex() for number in range(50)}
+    data = tar_gz(files)
+    found = read(given("github", "r.tar.gz", data[: len(data) // 2]))
     errors = [value.reason for value in found.values() if isinstance(value, DataError)]
     assert set(errors) == {"truncated"}
     assert any(isinstance(value, Page) for value in found.values())
@@ -283,11 +262,11 @@ def test_an_archive_that_breaks_off() -> None:
 def test_a_wheel() -> None:
     metadata = "Name: b\nLicense-Expression: BSD-3-Clause\n\nAbout b.\n"
     files = {"b/a.py": "x", "b-1.dist-info/METADATA": metadata, "b-1.dist-info/RECORD": "b/a.py,,"}
-    assert licences(of_bytes(zipped(files), "b.whl")) == {"b/a.py": "BSD-3-Clause"}
+    assert licences(given("github", "b.whl", zipped(files))) == {"b/a.py": "BSD-3-Clause"}
 
 
 def test_a_single_file() -> None:
-    assert licences(of_bytes(b"x = 1\n", "sub/a.py")) == {"a.py": ""}
+    assert licences(given("github", "sub/a.py", b"x = 1\n")) == {"a.py": ""}
 
 
 # Installed packages
@@ -411,9 +390,9 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_archive_of_too_many_licence_files(monkeypatch: pytest.MonkeyPatch) -> None:
     files = {f"{number}/{name}": text("MIT") for number in range(4) for name in ("LICENSE", "a.py")}
     monkeypatch.setattr(github, "_MOST_LICENCE_NAMES", 4 * (github._EACH + len("0/LICENSE")))
-    assert set(licences(of_bytes(tar(files), "a.tar.gz")).values()) == {"MIT"}
+    assert set(licences(given("github", "a.tar.gz", tar_gz(files))).values()) == {"MIT"}
     monkeypatch.setattr(github, "_MOST_LICENCE_NAMES", 3 * (github._EACH + len("0/LICENSE")) - 1)
-    assert set(licences(of_bytes(tar(files), "a.tar.gz")).values()) == {""}
+    assert set(licences(given("github", "a.tar.gz", tar_gz(files))).values()) == {""}
 
 
 @pytest.mark.parametrize("name", ["METADATA", "RECORD"])

@@ -1,44 +1,33 @@
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
 import json
-import lzma
 import random
 import tracemalloc
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import zstandard
 
 from curation.errors import DataError
 from curation.records import Skip
 from curation.sources import rows
-from curation.sources.given import Given
+from tests.curation.archives import PACKERS, given, gz
 
-PACKERS: dict[str, Callable[[bytes], bytes]] = {
-    "": lambda data: data,
-    ".gz": gzip.compress,
-    ".bz2": bz2.compress,
-    ".xz": lzma.compress,
-    ".zst": lambda data: zstandard.ZstdCompressor().compress(data),
-}
 LINES = [{"text": f"row {number} é", "other": number} for number in range(100)]
 
 
-def given(data: bytes, file: str = "rows.json") -> Given:
-    return Given("c4", file, lambda: io.BytesIO(data))
+of = partial(given, "c4", "rows.json")
 
 
 def read(data: bytes, *columns: str) -> list[tuple[str, object]]:
     """The rows, errors by their reasons; and the count must be theirs."""
-    found = [(at, row.reason if isinstance(row, DataError) else row) for at, row in rows.rows(given(data), columns)]
-    assert rows.count(given(data)) == len(found)
+    found = [(at, row.reason if isinstance(row, DataError) else row) for at, row in rows.rows(of(data), columns)]
+    assert rows.count(of(data)) == len(found)
     assert [at for at, _ in found] == [str(number) for number in range(len(found))]
     return found  # type: ignore[return-value]
 
@@ -63,7 +52,7 @@ def test_lines_however_they_are_packed(packer: Callable[[bytes], bytes]) -> None
 
 
 def test_several_members_and_no_last_line_end() -> None:
-    packed = gzip.compress(b'{"a": 1}\n{"a"') + gzip.compress(b': 2}\n{"a": 3}')
+    packed = gz(b'{"a": 1}\n{"a"') + gz(b': 2}\n{"a": 3}')
     assert values(packed, "a") == [{"a": 1}, {"a": 2}, {"a": 3}]
 
 
@@ -105,7 +94,7 @@ def test_a_line_that_is_much_too_long_is_not_held(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(rows, "MAX_ROW_BYTES", 1 << 20)
     data = b'{"a": 1}\n' + b" " * (24 << 20) + b'\n{"a": 2}\n'
     tracemalloc.start()
-    found = list(rows.rows(given(data), ("a",)))
+    found = list(rows.rows(of(data), ("a",)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert [str(row) if isinstance(row, DataError) else row for _, row in found] == [
@@ -128,12 +117,12 @@ def test_too_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_file_that_swells_too_much() -> None:
-    assert values(gzip.compress(b'{"a": 1}\n' + b" " * (24 << 20)), "a") == [{"a": 1}, "bomb"]
+    assert values(gz(b'{"a": 1}\n' + b" " * (24 << 20)), "a") == [{"a": 1}, "bomb"]
 
 
 def test_nothing_at_all() -> None:
     assert values(b"") == ["empty_file"]
-    assert values(gzip.compress(b"")) == ["empty_file"]
+    assert values(gz(b"")) == ["empty_file"]
     assert values(b"\n") == [Skip("blank_line")]
 
 

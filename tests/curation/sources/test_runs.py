@@ -41,4 +41,4 @@ def test_memory_is_not_what_was_added(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(runs._runs) > 50
         found = [data for _, data in runs.sorted()]
     assert len(set(found)) == 20_000
-    assert not descriptors or len(os.listdir("/proc/self/fd")) == descriptors
+    assert not descriptors or len(os.listdir("/proc/self/fd")) <= descriptors

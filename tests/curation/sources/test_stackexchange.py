@@ -5,7 +5,9 @@ import json
 import os
 import random
 import time
+import tracemalloc
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -18,6 +20,7 @@ from curation.records import Skip
 from curation.sources import stackexchange
 from curation.sources.given import Given, Merged, Value
 from curation.sources.stackexchange import count, read, site_name
+from tests.curation.archives import given
 
 FILE = "coffee.stackexchange.com/Posts.xml"
 HEAD = '\ufeff<?xml version="1.0" encoding="utf-8"?>\n<posts>\n'
@@ -58,10 +61,6 @@ XML = (HEAD + "".join(ROWS) + "</posts>").encode()
 WHOLE = ["4 tag_wiki", "2 page", "3 page", "10 page", "7 merged", "12 merged", "11 merged", "13 orphan_answer"]
 
 
-def given(data: bytes, file: str = FILE) -> Given:
-    return Given("stackexchange", file, lambda: io.BytesIO(data))
-
-
 def packed(data: bytes, name: str = "Posts.xml") -> bytes:
     with py7zr.SevenZipFile(out := io.BytesIO(), "w", filters=[{"id": py7zr.FILTER_BZIP2}]) as archive:
         archive.writestr(b"<badges/>", "Badges.xml")
@@ -77,13 +76,13 @@ def name_of(value: Value) -> str:
 
 def kinds(data: bytes, file: str = FILE) -> list[str]:
     """Each record; and there are as many as the count, which reads no XML, says."""
-    records = list(read(given(data, file)))
-    assert len(records) == count(given(data, file))
+    records = list(read(given("stackexchange", file, data)))
+    assert len(records) == count(given("stackexchange", file, data))
     return [f"{locator} {name_of(value)}" for locator, value in records]
 
 
 def pages(data: bytes, file: str = FILE) -> dict[str, Page]:
-    return {locator: value for locator, value in read(given(data, file)) if isinstance(value, Page)}
+    return {locator: value for locator, value in read(given("stackexchange", file, data)) if isinstance(value, Page)}
 
 
 def test_records() -> None:
@@ -137,9 +136,9 @@ def test_site_name(file: str, site: str) -> None:
     if site:
         assert pages(data, file)["2"].url == f"https://{site}/questions/2"
     else:
-        given = Given("stackexchange", file, lambda: io.BytesIO(data))
-        assert [str(value.reason) for _, value in read(given)] == ["no_site"]
-        assert count(given) == 1
+        one = given("stackexchange", file, data)
+        assert [str(value.reason) for _, value in read(one)] == ["no_site"]
+        assert count(one) == 1
 
 
 @pytest.mark.parametrize(
@@ -205,17 +204,18 @@ def test_what_is_no_dump_is_one_error(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"),
+    ("make", "reason"),  # made in the test: a 7z has the time of day in it
     [
-        (b"", "damaged_7z"),
-        (XML, "damaged_7z"),
-        (packed(XML)[:-5], "truncated"),
-        (packed(XML, "Other.xml"), "no_member"),
-        (b"7z\xbc\xaf\x27\x1c" + b"\0" * 100, "damaged_7z"),
+        (lambda: b"", "damaged_7z"),
+        (lambda: XML, "damaged_7z"),
+        (lambda: packed(XML)[:-5], "truncated"),
+        (lambda: packed(XML, "Other.xml"), "no_member"),
+        (lambda: b"7z\xbc\xaf\x27\x1c" + b"\0" * 100, "damaged_7z"),
     ],
+    ids=["nothing", "XML", "cut", "another member", "zeros"],
 )
-def test_a_7z_that_is_none(data: bytes, reason: str) -> None:
-    assert kinds(data, "coffee.stackexchange.com.7z") == [f"0 {reason}"]
+def test_a_7z_that_is_none(make: Callable[[], bytes], reason: str) -> None:
+    assert kinds(make(), "coffee.stackexchange.com.7z") == [f"0 {reason}"]
 
 
 def test_no_post_of_a_damaged_7z_is_trusted() -> None:
@@ -291,8 +291,12 @@ def test_a_row_of_200_megabytes_in_little_memory_and_time() -> None:
             return b'<posts><row Id="5" Body="'
 
     start = time.process_time()
+    tracemalloc.start()
     (record,) = read(Given("s", FILE, lambda: Source()))  # type: ignore[arg-type, return-value]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
     assert (record[0], name_of(record[1])) == ("5", "too_large")
+    assert peak < 16 << 20
     assert time.process_time() - start < 10
 
 
@@ -320,10 +324,10 @@ def test_spilling_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     questions = ids[:500]
     rows = [question(id) if id in set(questions) else answer(id, chance.choice(questions)) for id in ids]
     xml = (HEAD + "".join(rows) + "</posts>").encode()
-    expected = list(read(given(xml)))
+    expected = list(read(given("stackexchange", FILE, xml)))
     assert [int(locator) for locator, value in expected if isinstance(value, Page)] == sorted(questions)
     monkeypatch.setattr(stackexchange, "RUN_BYTES", 20_000)
-    assert list(read(given(xml))) == expected
+    assert list(read(given("stackexchange", FILE, xml))) == expected
 
 
 def test_a_reader_that_is_stopped_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
