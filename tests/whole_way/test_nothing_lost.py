@@ -95,6 +95,8 @@ BREAKS = [
 @pytest.mark.parametrize("lose", BREAKS, ids=lambda f: f.__name__)
 def test_the_run_fails(models, wet, tmp_path, monkeypatch, lose):
     lose(monkeypatch)
-    with pytest.raises((LedgerError, RuntimeError), match=r"in \+|says|ends at byte|read to|sent|verdict|unread"):
+    # Which part loses its verdicts is up to the runner's order; one that comes first in every bucket is never written.
+    noticed = r"in \+|says|ends at byte|read to|sent|verdict|unread|not committed"
+    with pytest.raises((LedgerError, RuntimeError), match=noticed):
         run.main([*arguments(wet, models, tmp_path / "run"), "--workers", "1"])
     assert not (tmp_path / "run" / "shards" / "manifest.json").exists()
