@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Collection, Iterable
 
 from curation.document import Document, Drop, Page
+from curation.nfc import nfc
 from curation.rights import directives
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
@@ -44,7 +44,7 @@ def finish(page: Page, text: str, *, agents: Iterable[str] = ()) -> Document | D
 
     `robots` is what the response's header says, to all or to one of `agents`; None where there was no response.
     """
-    text = unicodedata.normalize("NFC", _LINE_END.sub("\n", text))
+    text = nfc(_LINE_END.sub("\n", text))
     text = "\n".join(line.rstrip() for line in text.split("\n")).strip("\n")
     if not text.strip():
         return Drop("no_text", 0, 1)

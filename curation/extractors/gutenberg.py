@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from typing import ClassVar
 
 from curation.decode import decode
 from curation.document import Document, Drop, Page
 from curation.extractors.gates import TEXT_TYPES, check_page
+from curation.nfc import nfc
 from curation.sources.gutenberg import body, header, without_asides
 from curation.sources.hard_wraps import unwrap
 
@@ -53,7 +53,7 @@ class Gutenberg:
         text = body(whole)
         if not self.asides:
             text = without_asides(text)
-        text = "\n".join(line.rstrip() for line in unicodedata.normalize("NFC", text).split("\n")).strip("\n")
+        text = "\n".join(line.rstrip() for line in nfc(text).split("\n")).strip("\n")
         if self.unwrap:
             text = unwrap(text)
         if not text.strip():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ from typing import Any, ClassVar
 from curation.document import Document, Drop, Page
 from curation.errors import DataError
 from curation.extractors.gates import check_page
+from curation.nfc import nfc
 from curation.sources.post_text import plain_text
 from curation.sources.stackexchange import CONTENT_TYPE
 
@@ -101,7 +101,7 @@ class Question:
                 answered += 1
         if answered < self.min_answers:
             return Drop("too_few_answers", answered, self.min_answers)
-        text = unicodedata.normalize("NFC", "\n\n".join(filter(None, texts)))
+        text = nfc("\n\n".join(filter(None, texts)))
         if not text.strip():
             return Drop("no_text", 0, 1)
         text.encode("utf-8")  # half of a surrogate pair is a ValueError
