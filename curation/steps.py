@@ -40,7 +40,11 @@ class StepWithData(Protocol):
 
 
 class Extractor(Protocol):
-    """Finds the text of a page. Must not depend on time, on other pages, or on the machine."""
+    """Finds the text of a page. Must not depend on time, on other pages, or on the machine.
+
+    Two things it may have besides: `prepare()`, which compiles or loads what the first page would otherwise wait for,
+    and `recycle_after`, the pages after which its process is replaced (pipelines/isolation.py).
+    """
 
     def __call__(self, page: Page) -> Document | Drop: ...
 

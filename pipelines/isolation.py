@@ -28,7 +28,8 @@ from curation.document import Document, Drop, Page
 from curation.errors import DataError
 from curation.steps import Extractor
 
-START_TIMEOUT_S = 120.0  # for imports on a slow or busy machine; not part of a page's time
+START_TIMEOUT_S = 300.0  # for imports and for compiling, on a slow or busy machine; not part of a page's time
+_RECYCLE_AFTER = 1000
 _LENGTH = struct.Struct("<Q")
 _PIPE_BYTES = 1 << 20
 _PR_SET_PDEATHSIG = 1
@@ -45,7 +46,8 @@ class Isolated:
     `__call__` gives what the extractor gives, and raises DataError: the extractor's own, `extractor_error` (any other
     exception: class and message), `killed_timeout`, `killed_memory`, `crashed`. After each of the last three, and
     every `recycle_after` pages (libxml2 and its callers leak), the next page gets a new child. The extractor must
-    pickle. `memory_bytes` limits the child's address space where the system can (Linux); 0 is no limit.
+    pickle; its own `recycle_after` counts where it has one, and its `prepare` is called once in each child, outside of
+    a page's time. `memory_bytes` limits the child's address space where the system can (Linux); 0 is no limit.
     """
 
     def __init__(
@@ -54,12 +56,12 @@ class Isolated:
         *,
         timeout_s: float = 30.0,
         memory_bytes: int = 2 << 30,
-        recycle_after: int = 1000,
+        recycle_after: int | None = None,
     ) -> None:
         self.extractor = extractor
         self.timeout_s = timeout_s
         self.memory_bytes = memory_bytes
-        self.recycle_after = recycle_after
+        self.recycle_after: int = recycle_after or getattr(extractor, "recycle_after", _RECYCLE_AFTER)
         self._lock = threading.Lock()
         self._child: _Child | None = None
 
@@ -255,6 +257,7 @@ def _serve(requests: BinaryIO, replies: BinaryIO) -> None:
         return
     try:
         extractor: Extractor = pickle.loads(request)
+        getattr(extractor, "prepare", lambda: None)()
     except Exception as error:
         _reply(replies, "error", f"{type(error).__name__}: {error}")
         return

@@ -13,6 +13,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -152,6 +153,34 @@ def test_recycled_after_so_many_pages() -> None:
         children = [pid(extractor) for _ in range(7)]
     assert [children[0] == child for child in children] == [True, True, True, False, False, False, False]
     assert children[3] == children[5] != children[6]
+
+
+@dataclass(frozen=True, slots=True)
+class Slow(Poison):
+    """Takes longer to get ready than a page may take, and says when its process is to go."""
+
+    recycle_after: ClassVar[int] = 2
+
+    def prepare(self) -> None:
+        time.sleep(1.0)
+
+
+def test_an_extractor_says_itself_when_and_getting_ready_is_no_pages_time() -> None:
+    with Isolated(Slow(), timeout_s=0.5) as extractor:
+        children = [pid(extractor) for _ in range(3)]
+    assert children[0] == children[1] != children[2]
+    assert pickle.loads(pickle.dumps(extractor)).recycle_after == 2
+
+
+def test_what_cannot_get_ready_is_said() -> None:
+    with pytest.raises(RuntimeError, match="cannot load the extractor: OSError: no model"):
+        Isolated(Unready())(page("fine"))
+
+
+@dataclass(frozen=True, slots=True)
+class Unready(Poison):
+    def prepare(self) -> None:
+        raise OSError("no model")
 
 
 def test_close_ends_the_child_and_a_later_call_starts_one() -> None:
