@@ -61,7 +61,7 @@ class Isolated:
         self.extractor = extractor
         self.timeout_s = timeout_s
         self.memory_bytes = memory_bytes
-        self.recycle_after: int = recycle_after or getattr(extractor, "recycle_after", _RECYCLE_AFTER)
+        self.recycle_after = recycle_after or int(getattr(extractor, "recycle_after", _RECYCLE_AFTER))
         self._lock = threading.Lock()
         self._child: _Child | None = None
 
