@@ -41,6 +41,7 @@ TAKEN_DOWN = 0xFFFF  # the source id of a document that was taken down: [BOS] EO
 _MAGIC = b"MMIDIDX\x00\x00"
 _VERSION = 1
 _DTYPE_CODES = {"uint16": 8, "int32": 4}
+_HEADER = len(_MAGIC) + struct.calcsize("<QBQQ")  # bytes before the lengths
 
 PROVENANCE = pa.schema(
     [
@@ -73,17 +74,16 @@ def index_bytes(lengths: np.ndarray, dtype: str) -> bytes:
 def read_index(path: Path) -> tuple[np.ndarray, str]:
     """Document lengths (int32 [documents]) and token dtype of an .idx file. Raises InputError if it is not one."""
     data = path.read_bytes()
-    head = len(_MAGIC) + struct.calcsize("<QBQQ")
-    if len(data) < head or not data.startswith(_MAGIC):
+    if len(data) < _HEADER or not data.startswith(_MAGIC):
         raise InputError(f"{path} is not a token index")
     version, code, count, boundaries = struct.unpack_from("<QBQQ", data, len(_MAGIC))
     dtypes = {code: name for name, code in _DTYPE_CODES.items()}
-    expected = head + 12 * count + 8 * boundaries
+    expected = _HEADER + 12 * count + 8 * boundaries
     if version != _VERSION or code not in dtypes or len(data) != expected:
         raise InputError(
             f"{path} is damaged: version {version}, type {code}, {len(data)} bytes where {expected} belong"
         )
-    return np.frombuffer(data, "<i4", count, head), dtypes[code]
+    return np.frombuffer(data, "<i4", count, _HEADER), dtypes[code]
 
 
 def write_shard(
@@ -199,8 +199,52 @@ class Shard:
     def nbytes(self) -> np.ndarray:
         return np.fromfile(self.file(".nbytes"), dtype="<u4")
 
+    @cached_property
+    def mapped_pointers(self) -> np.ndarray:
+        """Where each document starts, in bytes of the .bin: int64 [documents], a read-only memory map of the .idx."""
+        count = len(self.mapped_sources)
+        return self._mapped(".idx", "<i8", _HEADER + 4 * count, count)  # behind the lengths
+
+    @cached_property
+    def mapped_sources(self) -> np.ndarray:
+        """`sources` as a read-only memory map: of a few documents, only these are read."""
+        return self._mapped(".src", "<u2", 0, self.file(".src").stat().st_size // 2)
+
+    def _mapped(self, suffix: str, dtype: str, offset: int, count: int) -> np.ndarray:
+        if not count:
+            return np.empty(0, dtype)  # no memory map is empty
+        return np.memmap(self.file(suffix), mode="r", dtype=dtype, offset=offset, shape=(count,))
+
+    def covering(self, start: int, end: int) -> tuple[int, np.ndarray]:
+        """The documents that tokens `start` to `end` (exclusive, and not none) belong to.
+
+        Returns the number of the first, and where each starts and the last one ends: int64 [documents + 1]. No other
+        document's entry is read.
+        """
+        width = np.dtype(self.dtype).itemsize
+        first = int(np.searchsorted(self.mapped_pointers, start * width, side="right")) - 1
+        last = int(np.searchsorted(self.mapped_pointers, end * width, side="left"))
+        offsets = self.mapped_pointers[first : last + 1] // width
+        return first, offsets if last < len(self.mapped_pointers) else np.append(offsets, len(self.tokens))
+
     def provenance(self) -> pa.Table:
         return pq.read_table(self.file(".prov.parquet"), partitioning=None)
+
+    def provenance_of(self, documents: Sequence[int]) -> list[dict[str, Any]]:
+        """The rows of some documents, by their numbers, read a batch at a time. Raises InputError for one too many."""
+        left, start = sorted(set(documents)), 0
+        rows: dict[int, dict[str, Any]] = {}
+        with pq.ParquetFile(self.file(".prov.parquet")) as file:
+            for batch in file.iter_batches():
+                while left and left[0] < start + len(batch):
+                    number = left.pop(0)
+                    rows[number] = dict(batch.slice(number - start, 1).to_pylist()[0])
+                start += len(batch)
+                if not left:
+                    break
+        if left:
+            raise InputError(f"{self.file('.prov.parquet')} has {start} rows, and {left[0]} is looked for")
+        return [rows[number] for number in documents]
 
     def documents(self) -> Iterator[np.ndarray]:
         for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
@@ -246,7 +290,7 @@ class Dataset:
     def _check_size(self, entry: dict[str, Any]) -> None:
         per_unit = {
             ".bin": entry["tokens"] * np.dtype(self.manifest["dtype"]).itemsize,
-            ".idx": len(_MAGIC) + struct.calcsize("<QBQQ") + entry["documents"] * 20 + 8,
+            ".idx": _HEADER + entry["documents"] * 20 + 8,
             ".src": entry["documents"] * 2,
             ".nbytes": entry["documents"] * 4,
         }

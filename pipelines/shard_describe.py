@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from curation.document import document_key
-from curation.errors import InputError, UserError
+from curation.errors import UserError
 from curation.mixture import keys64, mix_order, shard_of
 from curation.take_down import MARK, mark
 from curation.token_shard import TAKEN_DOWN, Dataset, Shard
@@ -125,7 +125,7 @@ def at(dataset: Dataset, place: str) -> Place:
     if token >= shard.offsets[-1]:
         raise UserError(f"--at {place}: {name} has {shard.offsets[-1]} tokens")
     row = int(np.searchsorted(shard.offsets, token, side="right")) - 1
-    provenance = _row(shard, row)
+    (provenance,) = shard.provenance_of([row])
     start, end = int(shard.offsets[row]), int(shard.offsets[row + 1])
     (span,) = (span for span in _of_ids(dataset, {str(provenance["id"])}, [name]) if span.document == row)
     tokenizer, ids = _tokenizer(dataset), shard.tokens[start:end]
@@ -199,15 +199,6 @@ def _pages(dataset: Dataset, name: str) -> Iterator[tuple[str, str]]:
     for batch in pq.ParquetFile(_shard(dataset, name).file(".prov.parquet")).iter_batches(columns=["id", "url"]):
         for id, url in zip(batch["id"].to_pylist(), batch["url"].to_pylist(), strict=True):
             yield id, url or ""
-
-
-def _row(shard: Shard, row: int) -> dict[str, Any]:
-    start = 0
-    for batch in pq.ParquetFile(shard.file(".prov.parquet")).iter_batches():
-        if row < start + len(batch):
-            return dict(batch.slice(row - start, 1).to_pylist()[0])
-        start += len(batch)
-    raise InputError(f"{shard.file('.prov.parquet')} has {start} rows, and {row} is looked for")
 
 
 @cache

@@ -4,15 +4,19 @@
         model.safetensors       weights, fp32, by the names of trainer/model.py
         optimiser.safetensors   AdamW's moments, by parameter, and the states of the random generators
         tokenizer.model         copied from the dataset
-        checkpoint.json         step, g, dataset id, tokenizer, configuration, and the sha256 of the other files
+        checkpoint.json         step, g, dataset ids, tokenizer, configuration, and the sha256 of the other files
 
-It is written under another name, flushed to disk, and renamed. The two newest are kept. One whose files are not what
-its checkpoint.json says is passed over for the one before. Nothing is pickled.
+It is written under another name, flushed to disk, and renamed. Two are kept: it, and the last good one before it. One
+whose files are not what its checkpoint.json says is passed over for the one before. Nothing is pickled.
 
 With several processes each writes a file of its own, `model-00001-of-00008.safetensors`: whole tensors, every eighth of
 them. So the format knows no layout: any number of processes, however divided, continues from what any other number
 wrote, and whoever wants the weights alone reads plain safetensors. Tensors are put together, written and read one at a
 time: what a process needs for it is the largest tensor of the model, not the model. All processes must see OUT.
+
+With `run.checkpoint_async` a thread writes each file while training goes on, from a copy in host memory: 12 bytes a
+parameter, divided by the processes. No thread speaks to another process. Between two steps the processes ask each
+other, and when all have written, the first adds checkpoint.json and renames.
 """
 
 from __future__ import annotations
@@ -22,9 +26,10 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +40,13 @@ from curation.errors import InputError, ModelError
 from curation.token_shard import Dataset
 from trainer import optim, parallel
 from trainer.config import Config, from_dict
+from trainer.device import synchronize
+from trainer.mixture import Mixture
 from trainer.model import Llama, build
 from trainer.parallel import World
 
-FORMAT = 2  # since 1: a file per process, and the counts of skipped steps
-_READ = (1, FORMAT)
-_KEPT = 2
+FORMAT = 3  # since 2: several datasets; since 1: a file per process, and the counts of skipped steps
+_READ = (1, 2, FORMAT)
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _TYPES = {torch.float32: "F32", torch.uint8: "U8"}  # as the header of a safetensors file has them
 _ALONE = World(torch.device("cpu"))
@@ -53,7 +59,7 @@ class Checkpoint:
     path: Path
     step: int
     g: int
-    dataset_id: str
+    datasets: list[dict[str, Any]]  # id and weight of each: trainer/mixture.py
     tokenizer: dict[str, Any]  # as in the dataset's manifest
     config: Config
     skipped: int = 0  # steps whose update was left out
@@ -64,91 +70,172 @@ class Checkpoint:
         return self.path / "tokenizer.model"
 
 
-def save(
-    out: Path,
-    model: Llama,
-    optimiser: torch.optim.Optimizer,
-    step: int,
-    g: int,
-    dataset: Dataset,
-    config: Config,
-    world: World = _ALONE,
-    skipped: tuple[int, int] = (0, 0),
-) -> Path:
-    """Write OUT/checkpoint-STEP and drop all others but the one before it. Returns its path.
+_Shares = dict[Path, tuple[bytes, Iterable[torch.Tensor]]]  # file -> its header and the tensors that follow it
 
-    All processes must call it.
+
+@dataclass
+class Saver:
+    """Writes the checkpoints of a run. All processes must call its methods, at the same steps.
+
+    `good` is the newest that is known to be whole: the one that was continued from, later the one written last.
     """
-    final = out / f"checkpoint-{step:07d}"
-    temporary = world.told(lambda: _make(out / f".{final.name}.{os.getpid()}.tmp"))
-    own = {}
-    for kind, tensors in (("model", model.state_dict()), ("optimiser", _moments(model, optimiser) | _generators())):
-        part = f"-{world.rank + 1:05d}-of-{world.size:05d}" if world.size > 1 else ""
-        path = temporary / f"{kind}{part}.safetensors"
-        own[path.name] = _write(path, tensors, world)
-    files = {name: digest for written in world.each(own) for name, digest in written.items()}
-    if world.rank == 0:
-        shutil.copyfile(tokenizer_of(dataset), temporary / "tokenizer.model")
-        _flush(temporary / "tokenizer.model")
+
+    out: Path
+    world: World = _ALONE
+    good: Path | None = None
+    background: bool = False
+    _draft: tuple[Path, Path, dict[str, Any]] | None = None  # temporary and final name, and description
+    _written: Future[dict[str, str]] = field(default_factory=Future)
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+
+    def save(
+        self,
+        model: Llama,
+        optimiser: torch.optim.Optimizer,
+        step: int,
+        g: int,
+        data: Dataset | Mixture,
+        config: Config,
+        skipped: tuple[int, int] = (0, 0),
+    ) -> Path:
+        """Write OUT/checkpoint-STEP and drop all others but the last good one. Returns its path.
+
+        In the background this copies, after the one before is there, and returns: `look` and `wait` do the rest. Raises
+        InputError where a file cannot be written.
+        """
+        self.wait()
+        mixture = Mixture.of(data)
+        final = self.out / f"checkpoint-{step:07d}"
+        temporary = self.world.told(
+            lambda: _make(self.out / f".{final.name}.{os.getpid()}.tmp", tokenizer_of(mixture.datasets[0]))
+        )
         description = {
             "format": FORMAT,
             "step": step,
             "g": g,
             "skipped": skipped[0],
             "skipped_in_a_row": skipped[1],
-            "dataset_id": dataset.id,
-            "tokenizer": dataset.manifest["tokenizer"],
+            "datasets": mixture.ids,
+            "tokenizer": mixture.tokenizer,
             "config": config.to_dict(),
             "torch": torch.__version__,
-            "sha256": files | {"tokenizer.model": _sha256(temporary / "tokenizer.model")},
         }
-        (temporary / "checkpoint.json").write_text(json.dumps(description, indent=1) + "\n")
-        _flush(temporary / "checkpoint.json")
-        _flush(temporary)
-        if final.exists():
-            shutil.rmtree(final)  # a damaged one of the same step, or this command would have continued from it
-        os.replace(temporary, final)
-        _flush(out)
-        directories = _directories(out)
-        place = directories.index(final)
-        for old in directories[:place] + directories[place + _KEPT :]:
-            shutil.rmtree(old)  # what is newer than this was passed over as damaged
-    world.each(None)  # nobody goes on, or ends, before it is there
-    return final
+        self._draft = temporary, final, description
+        part = f"-{self.world.rank + 1:05d}-of-{self.world.size:05d}" if self.world.size > 1 else ""
+        kinds = {"model": model.state_dict(), "optimiser": _moments(model, optimiser) | _generators()}
+        shares: _Shares = {
+            temporary / f"{kind}{part}.safetensors": (_header(tensors, self.world), _values(tensors, self.world))
+            for kind, tensors in kinds.items()
+        }
+        if self.background:
+            shares = {path: (header, [_copy(value) for value in values]) for path, (header, values) in shares.items()}
+            synchronize(self.world.device)
+            self._written = self._thread.submit(_write, shares)
+        else:
+            self._written = Future()
+            try:
+                self._written.set_result(_write(shares))
+            except OSError as error:
+                for _, values in shares.values():
+                    deque(values, maxlen=0)  # the other processes wait for its part in putting tensors together
+                self._written.set_exception(error)
+            self.look()
+        return final
+
+    def look(self) -> None:
+        """Between two steps: what all have written becomes a checkpoint. Raises InputError where one could not."""
+        if self._draft is None:
+            return
+        done = self._written.done()
+        failed = self._written.exception() if done else None
+        if self.world.most(2 if failed else 0 if done else 1) == 1:
+            return
+        # all are done, or one has failed: then nobody waits for those that still write
+        (temporary, final, description), self._draft = self._draft, None
+        told = self.world.each(str(failed) if failed else self._written.result() if done else {})
+        if reasons := [reason for reason in told if isinstance(reason, str)]:
+            self.world.told(lambda: shutil.rmtree(temporary, ignore_errors=True))
+            before = f"{self.good} is the last good one" if self.good else "there is none before it"
+            raise InputError(f"{final} could not be written: {reasons[0]}; {before}")
+        files = {name: digest for written in told if isinstance(written, dict) for name, digest in written.items()}
+        self.world.told(lambda: self._publish(temporary, final, {**description, "sha256": files}))
+        self.good = final
+
+    def wait(self) -> None:
+        """Until there is nothing left to write."""
+        if self._draft is not None:
+            wait([self._written])
+            self.look()
+
+    def _publish(self, temporary: Path, final: Path, description: dict[str, Any]) -> None:
+        try:
+            description["sha256"]["tokenizer.model"] = _sha256(temporary / "tokenizer.model")
+            (temporary / "checkpoint.json").write_text(json.dumps(description, indent=1) + "\n")
+            _flush(temporary / "checkpoint.json")
+            _flush(temporary)
+            if final.exists():
+                shutil.rmtree(final)  # a damaged one of the same step, or the run would have continued from it
+            os.replace(temporary, final)
+            _flush(self.out)
+        except OSError as error:
+            raise InputError(f"{final} could not be written: {error}") from None
+        for old in _directories(self.out):
+            if old not in (final, self.good):  # what is newer than the good one was passed over as damaged
+                shutil.rmtree(old)
 
 
-def _make(directory: Path) -> Path:
-    directory.mkdir(parents=True)
+def _make(directory: Path, tokenizer: Path) -> Path:
+    try:
+        directory.mkdir(parents=True)
+        shutil.copyfile(tokenizer, directory / "tokenizer.model")
+        _flush(directory / "tokenizer.model")
+    except OSError as error:
+        raise InputError(f"{directory} could not be written: {error}") from None
     return directory
 
 
-def _write(path: Path, tensors: Mapping[str, torch.Tensor], world: World) -> str:
-    """Write this process's share of the tensors to a safetensors file. Returns its sha256.
-
-    A file is the length of its header (8 bytes, little-endian), the header (JSON), and the tensors' bytes.
-    """
-    shares = {name: number % world.size == world.rank for number, name in enumerate(tensors)}
+def _header(tensors: Mapping[str, torch.Tensor], world: World) -> bytes:
+    """How a safetensors file of this process's share begins: the length of what follows (8 bytes, little-endian), and
+    in JSON where each tensor's bytes lie behind that."""
     header, end = {}, 0
-    for name, tensor in tensors.items():
-        if shares[name]:
+    for number, (name, tensor) in enumerate(tensors.items()):
+        if number % world.size == world.rank:
             start, end = end, end + tensor.numel() * tensor.element_size()
             header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    digest = hashlib.sha256()
-    with path.open("wb") as stream:
-        for piece in (len(text).to_bytes(8, "little"), text):
-            stream.write(piece)
-            digest.update(piece)
-        for name, tensor in tensors.items():
-            value = parallel.whole(tensor.detach())
-            if shares[name]:
-                content = value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-                stream.write(content.data)
-                digest.update(content.data)
-            del value
-    _flush(path)
-    return digest.hexdigest()
+    return len(text).to_bytes(8, "little") + text
+
+
+def _values(tensors: Mapping[str, torch.Tensor], world: World) -> Iterator[torch.Tensor]:
+    """This process's share, each tensor whole, one at a time. All processes must take all of theirs."""
+    for number, tensor in enumerate(tensors.values()):
+        value = parallel.whole(tensor.detach())
+        if number % world.size == world.rank:
+            yield value
+        del value
+
+
+def _copy(value: torch.Tensor) -> torch.Tensor:
+    """In host memory, where training does not change it; pinned, so that a GPU writes there at full speed."""
+    host = torch.empty(value.shape, dtype=value.dtype, pin_memory=value.is_cuda)
+    return host.copy_(value, non_blocking=value.is_cuda)
+
+
+def _write(shares: _Shares) -> dict[str, str]:
+    """Write files. Returns their sha256, by name."""
+    digests = {}
+    for path, (header, values) in shares.items():
+        digest = hashlib.sha256(header)
+        with path.open("wb") as stream:
+            stream.write(header)
+            for value in values:
+                content = value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+                stream.write(content)
+                digest.update(content)
+        _flush(path)
+        digests[path.name] = digest.hexdigest()
+    return digests
 
 
 def latest(out: Path) -> Checkpoint | None:
@@ -187,7 +274,7 @@ def read(path: Path) -> Checkpoint:
     try:
         description = json.loads((path / "checkpoint.json").read_text())
         if description["format"] not in _READ:
-            readable = " and ".join(map(str, _READ))
+            readable = ", ".join(map(str, _READ))
             raise InputError(f"{path} has checkpoint format {description['format']}; this version reads {readable}")
         with ThreadPoolExecutor(min(len(description["sha256"]), os.cpu_count() or 1)) as pool:
             found = dict(
@@ -196,7 +283,8 @@ def read(path: Path) -> Checkpoint:
         for name, expected in description["sha256"].items():
             if found[name] != expected:
                 raise ModelError(f"{path / name} is damaged: its sha256 is not the one in checkpoint.json")
-        known = {key: description[key] for key in ("step", "g", "dataset_id", "tokenizer")}
+        known = {key: description[key] for key in ("step", "g", "tokenizer")}
+        known["datasets"] = description.get("datasets") or [{"id": description["dataset_id"], "weight": 1}]
         known |= {key: description.get(key, 0) for key in ("skipped", "skipped_in_a_row")}
         return Checkpoint(path=path, **known, config=from_dict(description["config"]))
     except (OSError, ValueError, KeyError) as error:
@@ -288,7 +376,8 @@ def _generators() -> dict[str, torch.Tensor]:
 
 def _directories(out: Path) -> list[Path]:
     """Checkpoints in OUT by name, newest first, whole or not."""
-    return sorted(out.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    found = {int(path.name[11:]): path for path in out.glob("checkpoint-*") if path.name[11:].isdecimal()}
+    return [found[step] for step in sorted(found, reverse=True)]
 
 
 def _sha256(path: Path) -> str:

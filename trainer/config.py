@@ -93,6 +93,7 @@ class RunConfig:
     evaluate_every: int = 1000
     evaluate_tokens: int = 1_000_000  # at most, per source, while training
     checkpoint_every: int = 1000
+    checkpoint_async: bool = False  # training goes on while one is written; needs 12 bytes a parameter of host memory
     compile: bool = False  # torch.compile: faster on a GPU, minutes of waiting on a CPU
     recompute: str = "none"  # what the backward pass computes again to save memory: "none", "selective" or "full"
     document_mask: bool = False  # attention stays within a document and its positions begin anew (Llama 3, section 3.2)
@@ -131,6 +132,7 @@ FREE = (
     "run.evaluate_every",
     "run.evaluate_tokens",
     "run.checkpoint_every",
+    "run.checkpoint_async",
     "run.compile",
     "run.recompute",
     "parallel.replicate",
@@ -155,6 +157,15 @@ def presets() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
+def named(preset: str) -> tuple[str, list[str]]:
+    """The preset that a name means, and what else it might have meant: "7b" is llama1-7b, and perhaps llama2-7b."""
+    known = presets()
+    if preset in known or preset.endswith(".toml"):
+        return preset, []
+    ends = [name for name in known if name.endswith(f"-{preset}")]
+    return (ends[0], ends[1:]) if ends else (preset, [])
+
+
 def load(preset: str, overrides: typing.Sequence[str] = ()) -> Config:
     """The configuration of a preset (a name, or the path of a .toml file) with `section.key=value` overrides.
 
@@ -167,6 +178,7 @@ def load(preset: str, overrides: typing.Sequence[str] = ()) -> Config:
         table = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not TOML: {error}") from None
+    longest = table.get("model", {}).get("context", 0)
     for override in overrides:
         name, equals, text = override.partition("=")
         section, dot, key = name.strip().partition(".")
@@ -176,7 +188,13 @@ def load(preset: str, overrides: typing.Sequence[str] = ()) -> Config:
             table[section][key] = tomllib.loads(f"x = {text}")["x"]
         except tomllib.TOMLDecodeError:
             table[section][key] = text.strip()
-    return from_dict(table)
+    config = from_dict(table)
+    if 0 < longest < config.model.context:
+        raise UserError(
+            f"model.context = {config.model.context}: {preset} is made for sequences of at most {longest} tokens; for"
+            " longer ones write a preset of your own, a .toml file, with a model.rope_theta to match"
+        )
+    return config
 
 
 def from_dict(table: dict[str, Any]) -> Config:
@@ -184,10 +202,16 @@ def from_dict(table: dict[str, Any]) -> Config:
     return _build(Config, table, "")
 
 
-def changes(old: Config, new: Config) -> list[str]:
-    """What differs between two configurations, apart from FREE, as lines to show."""
+def changes(old: Config, new: Config, allowed: typing.Sequence[str] = ()) -> list[str]:
+    """What differs between two configurations, apart from FREE and `allowed`, as lines to show.
+
+    Raises UserError where `allowed` names what makes another model or another order of the data.
+    """
     a, b = _flat(old), _flat(new)
-    return [f"{key} was {a[key]}, now {b[key]}" for key in a if a[key] != b[key] and key not in FREE]
+    for key in allowed:
+        if key not in a or key.startswith("model.") or key == "run.seed":
+            raise UserError(f"--change {key}: it names a setting of [run], [optimiser] or [schedule], but not run.seed")
+    return [f"{key} was {a[key]}, now {b[key]}" for key in a if a[key] != b[key] and key not in (*FREE, *allowed)]
 
 
 def _flat(config: Config) -> dict[str, Any]:

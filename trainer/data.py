@@ -12,6 +12,8 @@ the order that it always had. Tokens that were taken down come as IGNORED, which
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.errors import InputError
-from curation.token_shard import Dataset, Shard
+from curation.token_shard import TAKEN_DOWN, Dataset, Shard
 
 Words = npt.NDArray[np.uint64]
 _ROUNDS = 6
@@ -55,6 +57,17 @@ def _mix(x: Words) -> Words:
     return x ^ (x >> np.uint64(31))
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Tokens `start` to `end` (exclusive) of a shard, which are all of one document."""
+
+    shard: Shard
+    document: int
+    start: int
+    end: int
+    source: int  # as in the manifest, or TAKEN_DOWN
+
+
 @dataclass(frozen=True)
 class Loader:
     """Sequences by number, from memory-mapped shards. Two loaders of equal fields give equal sequences, always."""
@@ -71,23 +84,18 @@ class Loader:
             )
 
     @cached_property
+    def shards(self) -> list[Shard]:
+        return self.dataset.shards()
+
+    @cached_property
     def _starts(self) -> np.ndarray:
         """Where each shard starts in the long row, and where the last one ends: int64 [shards + 1]."""
-        return np.concatenate([[0], np.cumsum([len(tokens) for tokens in self._maps], dtype=np.int64)])
+        return np.concatenate([[0], np.cumsum([len(shard.tokens) for shard in self.shards], dtype=np.int64)])
 
     @cached_property
-    def _maps(self) -> list[np.ndarray]:
-        return [shard.tokens for shard in self.dataset.shards()]
-
-    @cached_property
-    def _gone(self) -> np.ndarray:
-        """Where documents that were taken down start and end in the long row, by end: int64 [documents, 2]."""
-        spans = [np.empty((0, 2), dtype=np.int64)]
-        shards = zip(self.dataset.shards(), self.dataset.manifest["shards"], self._starts[:-1], strict=True)
-        for shard, entry, start in shards:
-            if entry.get("taken_down"):  # else there is no need to read the sources of a whole dataset
-                spans.append(start + np.column_stack([shard.offsets[:-1], shard.offsets[1:]])[shard.taken_down])
-        return np.concatenate(spans)
+    def _gone(self) -> bool:
+        """Whether any document was taken down: else there is no need to read the sources of tokens."""
+        return any(entry.get("taken_down") for entry in self.dataset.manifest["shards"])
 
     @property
     def tokens(self) -> int:
@@ -113,17 +121,11 @@ class Loader:
         return np.stack([self._read(int(window) * self.length) for window in self.order(g, count)])
 
     def _read(self, start: int) -> np.ndarray:
-        """T + 1 tokens of the long row, from one shard or across several: int64 [T + 1]."""
-        out = np.empty(self.length + 1, dtype=np.int64)
-        filled, shard = 0, int(np.searchsorted(self._starts, start, side="right")) - 1
-        while filled < len(out):
-            piece = self._maps[shard][start + filled - self._starts[shard] :][: len(out) - filled]
-            out[filled : filled + len(piece)] = piece
-            filled, shard = filled + len(piece), shard + 1
-        for first, last in self._gone[int(np.searchsorted(self._gone[:, 1], start, side="right")) :]:
-            if first > start + self.length:
-                break
-            out[max(0, first - start) : last - start] = IGNORED
+        """T + 1 tokens of the long row: int64 [T + 1]."""
+        pieces = [self.shards[shard].tokens[at:end] for shard, at, end in self._stretches(start, self.length + 1)]
+        out = np.concatenate(pieces, dtype=np.int64)
+        if self._gone:
+            out[self.row_sources(start, self.length + 1) == TAKEN_DOWN] = IGNORED
         return out
 
     def sources(self, g: int, count: int) -> np.ndarray:
@@ -132,43 +134,38 @@ class Loader:
             [self.row_sources(int(window) * self.length, self.length + 1) for window in self.order(g, count)]
         )
 
-    @cached_property
-    def _documents(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Where the documents of each shard start, in bytes of its .bin (int64), and their sources (uint16), mapped."""
-        return [_map_documents(shard) for shard in self.dataset.shards()]
-
     def row_sources(self, start: int, count: int) -> np.ndarray:
         """Source ids of `count` tokens of the long row, from token `start` on: uint16 [count]."""
-        out = np.empty(count, dtype=np.uint16)
-        width = self._maps[0].itemsize
-        filled, shard = 0, int(np.searchsorted(self._starts, start, side="right")) - 1
-        while filled < count:
-            at = start + filled - int(self._starts[shard])
-            end = min(at + count - filled, len(self._maps[shard]))
+        out = [np.empty(0, np.uint16)]
+        for shard, at, end in self._stretches(start, count):
+            first, offsets = self.shards[shard].covering(at, end)
+            own = np.diff(offsets.clip(at, end))
+            out.append(np.repeat(self.shards[shard].mapped_sources[first : first + len(own)], own))
+        return np.concatenate(out)
+
+    def pieces(self, start: int, count: int) -> Iterator[Piece]:
+        """The documents that `count` tokens of the long row belong to, from token `start` on."""
+        for shard, at, end in self._stretches(start, count):
+            first, offsets = self.shards[shard].covering(at, end)
+            for number, (begin, stop) in enumerate(itertools.pairwise(offsets.clip(at, end).tolist()), first):
+                if begin < stop:
+                    source = int(self.shards[shard].mapped_sources[number])
+                    yield Piece(self.shards[shard], number, begin, stop, source)
+
+    def _stretches(self, start: int, count: int) -> Iterator[tuple[int, int, int]]:
+        """Where `count` tokens of the long row lie, from token `start` on: shard, first token there, last + 1."""
+        shard = int(np.searchsorted(self._starts, start, side="right")) - 1
+        while count:
+            at = start - int(self._starts[shard])
+            end = min(at + count, len(self.shards[shard].tokens))
             if at < end:
-                starts, sources = self._documents[shard]
-                first = int(np.searchsorted(starts, at * width, side="right")) - 1
-                last = int(np.searchsorted(starts, end * width, side="left"))
-                bounds = np.append(starts[first:last] // width, end)
-                bounds[0] = at
-                out[filled : filled + end - at] = np.repeat(sources[first:last], np.diff(bounds))
-                filled += end - at
-            shard += 1
-        return out
+                yield shard, at, end
+            start, count, shard = start + end - at, count - (end - at), shard + 1
 
     def coverage(self, sequences: int) -> Coverage:
         """What a run of so many sequences will see of the data."""
         first = min(sequences, self.windows) * self.length
         return Coverage(self.tokens, sequences * self.length, sequences * self.length - first, self.tokens - 1 - first)
-
-
-def _map_documents(shard: Shard) -> tuple[np.ndarray, np.ndarray]:
-    count = shard.file(".src").stat().st_size // 2
-    if not count:
-        return np.empty(0, "<i8"), np.empty(0, "<u2")
-    # The header of an .idx has 34 bytes; n lengths of 4 bytes follow, then these (docs/shards.md).
-    starts = np.memmap(shard.file(".idx"), mode="r", dtype="<i8", offset=34 + 4 * count, shape=(count,))
-    return starts, np.memmap(shard.file(".src"), mode="r", dtype="<u2")
 
 
 def count_sources(loader: Loader, at_once: int = 256) -> np.ndarray:
@@ -198,10 +195,3 @@ class Coverage:
     scheduled: int
     repeated: int
     unseen: int
-
-    def __str__(self) -> str:
-        epochs = self.scheduled / max(1, self.available - 1)
-        return (
-            f"{self.available:,} training tokens; {self.scheduled:,} scheduled ({epochs:.2f} epochs),"
-            f" {self.repeated:,} of them repeats; {self.unseen:,} never seen"
-        )

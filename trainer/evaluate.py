@@ -26,7 +26,9 @@ from curation.token_shard import TAKEN_DOWN, Dataset
 from trainer import checkpoint
 from trainer.data import IGNORED
 from trainer.device import DEVICES, pick
+from trainer.mixture import SEVERAL, Mixture
 from trainer.parallel import World, reshard
+from trainer.progress import aligned
 
 _BATCH = 4096  # tokens that go through the model at once
 _FITTED = 1 << 30  # training tokens that the unigram is fitted on, at most
@@ -53,37 +55,39 @@ def total(scores: Sequence[Score]) -> Score:
     return Score("all", *sums)
 
 
-def heldout(dataset: Dataset, limit: int | None = None) -> Iterator[tuple[int, np.ndarray, int]]:
-    """(source id, tokens with BOS and EOS, UTF-8 bytes) of each held-out document.
+def heldout(data: Dataset | Mixture, limit: int | None = None) -> Iterator[tuple[int, np.ndarray, int]]:
+    """(number of its source, tokens with BOS and EOS, UTF-8 bytes) of each held-out document of all datasets.
 
     With a limit, the documents of each source until their tokens pass it: the same ones each time. Without what was
     taken down.
     """
     seen: dict[int, int] = {}
-    for shard in dataset.heldout():
-        for tokens, source, nbytes in zip(shard.documents(), shard.sources, shard.nbytes, strict=True):
-            if source != TAKEN_DOWN and (limit is None or seen.get(int(source), 0) < limit):
-                seen[int(source)] = seen.get(int(source), 0) + len(tokens)
-                yield int(source), tokens, int(nbytes)
+    mixture = Mixture.of(data)
+    for dataset, first in zip(mixture.datasets, mixture.first_source, strict=True):
+        for shard in dataset.heldout():
+            for tokens, id, nbytes in zip(shard.documents(), shard.sources.tolist(), shard.nbytes, strict=True):
+                if id != TAKEN_DOWN and (limit is None or seen.get(first + id, 0) < limit):
+                    seen[first + id] = seen.get(first + id, 0) + len(tokens)
+                    yield first + id, tokens, int(nbytes)
 
 
 @torch.no_grad()
 def evaluate(
     model: nn.Module,
-    dataset: Dataset,
+    data: Dataset | Mixture,
     length: int,
     device: torch.device,
     limit: int | None = None,
     world: World | None = None,
 ) -> list[Score]:
-    """The model's score on each source that has held-out documents, in the order of the manifest. `length` is T.
+    """The model's score on each source that has held-out documents, in the order of the manifests. `length` is T.
 
     Several processes divide the documents; all must call it at once, and all are given the scores.
     """
     world = world or World(device)
     was_training = model.training
     model.eval()
-    documents = list(heldout(dataset, limit))
+    documents = list(heldout(data, limit))
     stretches = [
         (len(piece), source, piece)
         for source, tokens, _ in documents
@@ -91,7 +95,7 @@ def evaluate(
         if len(piece := tokens[start : start + length + 1]) > 1
     ]
     stretches.sort(key=lambda stretch: stretch[0])  # like lengths together: little padding, and a stable order
-    nats = np.zeros(len(dataset.sources))
+    nats = np.zeros(len(Mixture.of(data).sources))
     rows = max(1, _BATCH // length)
     for first in range(0, len(stretches), rows * world.readers):
         start = first + rows * world.reader
@@ -108,14 +112,22 @@ def evaluate(
     world.add(torch.from_numpy(nats))
     reshard(model)
     model.train(was_training)
-    return _scores(dataset, documents, nats / math.log(2))
+    return _scores(data, documents, nats / math.log(2))
 
 
-def unigram(dataset: Dataset) -> np.ndarray:
+def unigram(data: Dataset | Mixture) -> np.ndarray:
     """-log2 p of each token, add-one smoothed: float64 [vocabulary]. Fitted on all training tokens but BOS.
 
-    What was taken down does not count.
+    What was taken down does not count. Of several datasets it is the weighted mean of their distributions.
     """
+    mixture = Mixture.of(data)
+    p = sum(weight * _frequencies(one) for one, weight in zip(mixture.datasets, mixture.weights, strict=True))
+    with np.errstate(divide="ignore"):
+        bits: np.ndarray = -np.log2(p / sum(mixture.weights))
+    return bits
+
+
+def _frequencies(dataset: Dataset) -> np.ndarray:
     tokenizer = dataset.manifest["tokenizer"]
     counts = np.ones(tokenizer["vocabulary"], dtype=np.int64)
     left = _FITTED
@@ -128,23 +140,21 @@ def unigram(dataset: Dataset) -> np.ndarray:
             counts -= np.bincount(piece, minlength=len(counts))
         left = max(0, left - len(shard.tokens))
     counts[tokenizer["bos"]] = 0
-    with np.errstate(divide="ignore"):
-        bits: np.ndarray = -np.log2(counts / counts.sum())
-    return bits
+    return np.asarray(counts / counts.sum())
 
 
-def evaluate_unigram(bits: np.ndarray, dataset: Dataset, limit: int | None = None) -> list[Score]:
+def evaluate_unigram(bits: np.ndarray, data: Dataset | Mixture, limit: int | None = None) -> list[Score]:
     """The scores of `unigram` on the very tokens that `evaluate` predicts."""
-    documents = list(heldout(dataset, limit))
-    sums = np.zeros(len(dataset.sources))
+    documents = list(heldout(data, limit))
+    sums = np.zeros(len(Mixture.of(data).sources))
     for source, tokens, _ in documents:
         sums[source] += bits[tokens[1:]].sum()
-    return _scores(dataset, documents, sums)
+    return _scores(data, documents, sums)
 
 
-def _scores(dataset: Dataset, documents: list[tuple[int, np.ndarray, int]], bits: np.ndarray) -> list[Score]:
+def _scores(data: Dataset | Mixture, documents: list[tuple[int, np.ndarray, int]], bits: np.ndarray) -> list[Score]:
     scores = []
-    for source, name in enumerate(dataset.sources):
+    for source, name in enumerate(Mixture.of(data).sources):
         own = [(len(tokens) - 1, nbytes) for s, tokens, nbytes in documents if s == source]
         if own:
             scores.append(Score(name, len(own), sum(t for t, _ in own), sum(b for _, b in own), float(bits[source])))
@@ -165,30 +175,26 @@ def table(columns: Mapping[str, Sequence[Score]]) -> str:
     for scores in zip(*([*column, total(column)] for column in columns.values()), strict=True):
         one = scores[0]
         rows.append((one.source, f"{one.documents:,}", f"{one.tokens:,}", *(f"{s.bits_per_byte:.4f}" for s in scores)))
-    first, *rest = (max(len(row[i]) for row in rows) for i in range(len(rows[0])))
-    return "\n".join(
-        "  ".join([row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], rest, strict=True))])
-        for row in rows
-    )
+    return aligned(rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandLine(prog="python -m trainer.evaluate", description="Held-out bits per byte.")
-    parser.add_argument("--data", type=Path, required=True, help="dataset directory; its held-out part is read")
+    parser.add_argument("--data", action="append", required=True, metavar="DIR[=WEIGHT]", help=SEVERAL)
     parser.add_argument("--checkpoint", type=Path, required=True, help="a checkpoint, or a run's output directory")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     args = parser.parse_args(argv)
     device = pick(args.device)
-    dataset = Dataset.open(args.data)
+    data, named = Mixture.open(args.data), " and ".join(args.data)
     found = checkpoint.find(args.checkpoint)
-    if found.tokenizer["sha256"] != dataset.manifest["tokenizer"]["sha256"]:
-        raise UserError(f"{found.path} was trained with another tokenizer than that of {args.data}")
-    if not any(True for _ in heldout(dataset)):
-        raise InputError(f"{args.data} has no held-out documents")
-    print(f"{found.path} on the held-out documents of {args.data}, bits per byte", flush=True)
+    if found.tokenizer["sha256"] != data.tokenizer["sha256"]:
+        raise UserError(f"{found.path} was trained with another tokenizer than that of {named}")
+    if not any(True for _ in heldout(data)):
+        raise InputError(f"{named} has no held-out documents")
+    print(f"{found.path} on the held-out documents of {named}, bits per byte", flush=True)
     model = checkpoint.load_model(found, device)
-    scores = evaluate(model, dataset, found.config.model.context, device)
-    print(table({"model": scores, "unigram": evaluate_unigram(unigram(dataset), dataset)}))
+    scores = evaluate(model, data, found.config.model.context, device)
+    print(table({"model": scores, "unigram": evaluate_unigram(unigram(data), data)}))
     return 0
 
 

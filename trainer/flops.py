@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 
 from trainer.config import ModelConfig
+from trainer.device import synchronize
 
 VOCABULARY = 32_000  # where figures are wanted of a preset that leaves it to the tokenizer
 
@@ -141,36 +142,35 @@ def measured_peak(device: torch.device, size: int | None = None, repeats: int | 
     return 2 * size**3 * inner / statistics.median(times)
 
 
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given; a CPU always has."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-
-
-# What the roofline below assumes. Peaks: matrix products of a real H100 reach 798 of 989 Tflop/s, limited by power, and
-# its memory copies 2.9 of 3.35 TB/s. Both shares are assumed of other GPUs, where they were not measured.
+# What the roofline below rests on. Measured, by others: a matrix product on an H100, 798 of the data sheet's 989
+# Tflop/s, limited by power (780 in gist.github.com/Chillee/2ec89696db8b7ed1c24461159e325405); its copies, 2.9 of 3.35
+# TB/s; cuDNN's causal attention, read off charts (FlashAttention-3, Shah et al. 2024, section 4). Estimated, by us: the
+# share of that product's speed that narrower ones reach, and the bytes that fused kernels move. Assumed: that other
+# GPUs have the same shares. Its one check: of Llama 3 8B, T = 4096, all recomputed, on an H200 it says 11,100 tokens/s,
+# and KempnerForge publishes 10,471, which is 94 %. What `trainer.bench --json` measures replaces all of it.
 _PEAK_SHARE, _BANDWIDTH_SHARE = 798 / 989, 2.9 / 3.35
-_WIDTHS = ((768, 0.78), (1024, 0.86), (2048, 0.94), (4096, 0.97))  # share of that peak by width of the model: estimates
-# Tflop/s of cuDNN's causal attention on an H100, forward and backward, by head size and T: from published charts.
-_ATTENTION = {
+_WIDTHS = ((768, 0.78), (1024, 0.86), (2048, 0.94), (4096, 0.97))  # share of the product's speed by width: estimates
+_ATTENTION = {  # Tflop/s forward and backward on an H100, by head size and T
     64: ((2048, 420, 330), (4096, 450, 350)),
     128: ((2048, 560, 470), (4096, 600, 500), (8192, 620, 520)),
 }
 _ADAM_BYTES, _ADAM_TOKENS = 34, 524_288  # bytes per parameter of an update, and tokens between updates
+MILESTONE, GOAL = 0.80, 0.93  # of the ceiling: what to reach first, and what that published run shows can be reached
 
 
-def ceiling(config: ModelConfig, gpu: GPU, recompute: str = "none", context: int | None = None) -> float:
+def ceiling(
+    config: ModelConfig, gpu: GPU, recompute: str = "none", context: int | None = None, peak: float | None = None
+) -> float:
     """Tokens per second of one GPU if nothing waits: time of products + attention + fused elementwise + AdamW.
 
-    A model of what compiled bf16 training could reach, not a measurement. Communication is not in it.
+    A model of what compiled bf16 training could reach, not a measurement. Communication is not in it. `peak` is what
+    `measured_peak` found on this very GPU, where it was asked.
     """
     length = context or config.context
     forwards = 2 if recompute == "full" else 1
     share = max((value for width, value in _WIDTHS if width <= config.dim), default=_WIDTHS[0][1] * config.dim / 768)
     products = 2 * (2 + forwards) * config.layers * block_matrices(config) + 6 * head_matrix(config)
-    seconds = products / (gpu.flops * _PEAK_SHARE * share)
+    seconds = products / ((peak or gpu.flops * _PEAK_SHARE) * share)
     rates = _ATTENTION[128 if config.head_dim >= 128 else 64]
     forward, backward = next(((f, b) for limit, f, b in rates if length <= limit), rates[-1][1:])
     scale = gpu.flops / GPUS["h100"].flops * 1e12

@@ -29,6 +29,7 @@ from curation.token_shard import Dataset
 from trainer import checkpoint, hf_tokenizer, pretrain
 from trainer import config as configuration
 from trainer.config import Config, ModelConfig
+from trainer.mixture import SEVERAL, Mixture
 from trainer.model import Llama, build
 from trainer.optim import adamw
 
@@ -196,24 +197,25 @@ def load(directory: Path, context: int | None = None) -> Llama:
     return model.eval()
 
 
-def import_(directory: Path, dataset: Dataset, config: Config, out: Path) -> Path:
-    """Write the checkpoint of step 0 of a run of `config` on `dataset`, with the weights of a directory.
+def import_(directory: Path, data: Dataset | Mixture, config: Config, out: Path) -> Path:
+    """Write the checkpoint of step 0 of a run of `config` on `data`, with the weights of a directory.
 
     Raises UserError if its shape or its tokenizer is another, or if `out` holds checkpoints.
     """
+    data = Mixture.of(data)
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} exists and is not empty: choose another --out")
-    hf_tokenizer.check_same(checkpoint.tokenizer_of(dataset), directory)
+    hf_tokenizer.check_same(checkpoint.tokenizer_of(data.datasets[0]), directory)
     model = load(directory, config.model.context)
     theirs = dataclasses.asdict(model.config)
-    needed = dataset.manifest["tokenizer"]["vocabulary"]
+    needed = data.tokenizer["vocabulary"]
     if theirs["vocabulary"] < needed:
         raise UserError(f"{directory} has a vocabulary of {theirs['vocabulary']}, and the dataset's tokenizer {needed}")
-    ours = dataclasses.asdict(pretrain.with_vocabulary(config, dataset).model)
+    ours = dataclasses.asdict(pretrain.with_vocabulary(config, data).model)
     if wrong := [f"--set model.{key}={json.dumps(theirs[key])}" for key in ours if ours[key] != theirs[key]]:
         raise UserError(f"the preset is of another shape than {directory}: {' '.join(wrong)}")
     config = dataclasses.replace(config, model=model.config)
-    return checkpoint.save(out, model, adamw(model, config.optimiser), 0, 0, dataset, config)
+    return checkpoint.Saver(out).save(model, adamw(model, config.optimiser), 0, 0, data, config)
 
 
 def _weights(directory: Path) -> Iterator[tuple[str, torch.Tensor]]:
@@ -244,7 +246,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     export_only.add_argument("--dtype", choices=DTYPES, default="float32", help="of the weights in the files")
     export_only.add_argument("--shard-bytes", type=int, default=_SHARD_BYTES, help="the most that a file may hold")
     import_only = parser.add_argument_group("import")
-    import_only.add_argument("--data", type=Path, help="the dataset to train on, of the same tokenizer")
+    import_only.add_argument("--data", action="append", help=f"to train on, of the same tokenizer: {SEVERAL}")
     import_only.add_argument("--preset", default="tiny", help="the run to begin; its model must have the same shape")
     import_only.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     args = parser.parse_args(argv)
@@ -256,10 +258,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.data is None:
         raise UserError("--from needs --data: a checkpoint belongs to a dataset")
     config = configuration.load(args.preset, args.set)
-    path = import_(args.directory, Dataset.open(args.data), config, args.out)
+    path = import_(args.directory, Mixture.open(args.data), config, args.out)
     overrides = "".join(f" --set {setting}" for setting in args.set)
     print(f"{args.directory} is now {path}; to train on:")
-    print(f"  python -m trainer.pretrain --data {args.data} --out {args.out} --preset {args.preset}{overrides}")
+    named = " --data ".join(args.data)
+    print(f"  python -m trainer.pretrain --data {named} --out {args.out} --preset {args.preset}{overrides}")
     return 0
 
 

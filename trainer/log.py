@@ -68,6 +68,11 @@ class Log:
         spread = statistics.pstdev(recent) if len(recent) >= _ENOUGH else 0.0
         return (value - statistics.fmean(recent)) / spread if spread else 0.0
 
+    @property
+    def settled(self) -> bool:
+        """Whether there are 128 steps to compare with: before, the loss still falls steeply."""
+        return all(len(values) == _WINDOW for values in self._recent.values())
+
     def _remember(self, record: dict[str, Any]) -> None:
         if "heldout" in record:
             self.heldout[record["step"]] = record["heldout"]

@@ -22,20 +22,17 @@ from trainer.data import IGNORED
 CHUNK = 1024  # tokens; enough for matrix products at full speed
 
 
-def cross_entropy(
-    hidden: Tensor, weight: Tensor, targets: Tensor, weights: Tensor | None = None, chunk: int = CHUNK
-) -> tuple[Tensor, Tensor]:
-    """The sum of `weights` times -ln p of each target, and -ln p of each target without a gradient.
+def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int = CHUNK) -> tuple[Tensor, Tensor]:
+    """The sum of -ln p of all targets, and -ln p of each without a gradient.
 
-    hidden [N, D], weight [V, D] (the output layer: logits are hidden @ weight.T), targets int64 [N], weights [N] or
-    None for ones. Returns a scalar and [N], both fp32 (fp64 for fp64). A target of IGNORED costs 0 in both and pulls
-    at nothing. The scalar is differentiable by hidden and weight, once. Under autocast the products are taken in its
-    type, while softmax, losses and the sums over chunks stay in fp32.
+    hidden [N, D], weight [V, D] (the output layer: logits are hidden @ weight.T), targets int64 [N]. Returns a scalar
+    and [N], both fp32 (fp64 for fp64). A target of IGNORED costs 0 in both and pulls at nothing. The scalar is
+    differentiable by hidden and weight, once. Under autocast the products are taken in its type, while softmax, losses
+    and the sums over chunks stay in fp32.
     """
-    scales = torch.ones(targets.shape, device=targets.device) if weights is None else weights.detach()
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-    total, losses = _CrossEntropy.apply(hidden, weight, targets, scales, chunk, dtype, torch.is_grad_enabled())
+    total, losses = _CrossEntropy.apply(hidden, weight, targets, chunk, dtype, torch.is_grad_enabled())
     return total, losses
 
 
@@ -46,7 +43,6 @@ class _CrossEntropy(torch.autograd.Function):
         hidden: Tensor,
         weight: Tensor,
         targets: Tensor,
-        scales: Tensor,
         chunk: int,
         dtype: torch.dtype,
         with_gradient: bool,
@@ -55,7 +51,7 @@ class _CrossEntropy(torch.autograd.Function):
         losses = torch.empty(targets.shape, dtype=wide, device=hidden.device)
         for_hidden, for_weight = (with_gradient and needed for needed in ctx.needs_input_grad[:2])
         hidden_grad = torch.empty_like(hidden) if for_hidden else None
-        weight_grad = torch.zeros(weight.shape, dtype=wide, device=weight.device) if for_weight else None
+        weight_grad: Tensor | None = None
         with torch.autocast(hidden.device.type, enabled=False):
             narrow = weight.to(dtype)
             for start in range(0, len(targets), chunk):
@@ -63,23 +59,24 @@ class _CrossEntropy(torch.autograd.Function):
                 rows, index = hidden[part].to(dtype), targets[part]
                 table = torch.log_softmax((rows @ narrow.T).to(wide), dim=-1)
                 losses[part] = F.nll_loss(table, index, reduction="none", ignore_index=IGNORED)
-                if hidden_grad is None and weight_grad is None:
+                if not (for_hidden or for_weight):
                     continue
                 # d loss / d logits is p - 1 at the target and p elsewhere
                 table.exp_()
                 table[torch.arange(len(index), device=index.device), index.clamp(min=0)] -= 1
-                table *= torch.where(index == IGNORED, 0, scales[part].to(wide)).unsqueeze(1)
+                table *= (index != IGNORED).unsqueeze(1)
                 pull = table.to(dtype)
                 if hidden_grad is not None:
                     hidden_grad[part] = pull @ narrow
-                if weight_grad is not None:
-                    weight_grad += pull.T @ rows
+                if for_weight:
+                    own = (pull.T @ rows).to(wide)
+                    weight_grad = own if weight_grad is None else weight_grad.add_(own)
         ctx.save_for_backward(hidden_grad, None if weight_grad is None else weight_grad.to(weight.dtype))
         ctx.mark_non_differentiable(losses)
-        return (losses * scales).sum(), losses
+        return losses.sum(), losses
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         hidden_grad, weight_grad = (None if saved is None else saved * grad for saved in ctx.saved_tensors)
-        return hidden_grad, weight_grad, None, None, None, None, None
+        return hidden_grad, weight_grad, None, None, None, None

@@ -73,17 +73,23 @@ class Step:
 
 
 def step(
-    config: ModelConfig, sequences: int, recompute: str = "none", sharded: bool = False, *, fake: bool = True
+    config: ModelConfig,
+    sequences: int,
+    recompute: str = "none",
+    sharded: bool = False,
+    *,
+    fp32: bool = False,
+    fake: bool = True,
 ) -> Step:
     """Run one microbatch forward and backward, layer by layer and with the chunked loss, and count.
 
     Gradients exist before it, as they do from a step's second microbatch on. One GPU holds fp32 weights and computes in
     bf16 by autocast, whose bf16 copies of the weights are counted; `sharded` weights (FSDP) are bf16 when gathered.
-    With `fake` False the tensors are real: for a test, on a small model.
+    Off CUDA all is `fp32`. With `fake` False the tensors are real: for a test, on a small model.
     """
     with FakeTensorMode() if fake else contextlib.nullcontext():
         before = torch.get_default_dtype()
-        torch.set_default_dtype(torch.bfloat16 if sharded else torch.float32)
+        torch.set_default_dtype(torch.bfloat16 if sharded and not fp32 else torch.float32)
         try:
             model = Llama(config)
         finally:
@@ -95,7 +101,7 @@ def step(
             known.append(parameter.grad)
         tokens = torch.zeros(sequences, config.context, dtype=torch.long)
         with Live(known) as live:
-            with torch.autocast("cpu", torch.bfloat16, enabled=not sharded):
+            with torch.autocast("cpu", torch.bfloat16, enabled=not (sharded or fp32)):
                 loss, _ = model(tokens, tokens)
             saved, forward = live.bytes, live.peak
             live.peak = saved
@@ -104,19 +110,23 @@ def step(
 
 
 @functools.lru_cache(maxsize=64)
-def deep_step(config: ModelConfig, sequences: int, recompute: str, sharded: bool, compiled: bool) -> Step:
+def deep_step(
+    config: ModelConfig, sequences: int, recompute: str, sharded: bool, compiled: bool, fp32: bool = False
+) -> Step:
     """`step` for a model of any depth and, at will, one whose blocks are compiled.
 
     Each layer beyond the second adds what the second added, to the backward pass no less than what it saves. A compiled
     block is the eager one with other savings: what it needs besides is not more than what the eager one needs.
     """
-    few = step(dataclasses.replace(config, layers=_TRACED_LAYERS), sequences, recompute, sharded)
-    less = step(dataclasses.replace(config, layers=_TRACED_LAYERS - 1), sequences, recompute, sharded)
+    few, less = (
+        step(dataclasses.replace(config, layers=layers), sequences, recompute, sharded, fp32=fp32)
+        for layers in (_TRACED_LAYERS, _TRACED_LAYERS - 1)
+    )
     more, each = config.layers - _TRACED_LAYERS, few.saved - less.saved
     saved = few.saved + more * each
     forward = few.forward + more * (few.forward - less.forward)
     backward = few.backward + more * (max(few.backward - less.backward, each) if more > 0 else each)
-    if not compiled or recompute != "none":
+    if not compiled or recompute != "none" or fp32:
         return Step(saved, forward, backward)
     copies = 0 if sharded else 2 * block_matrices(config)
     gain = each - copies - saved_by_compiled_block(config, sequences * config.context, sharded)
@@ -154,11 +164,15 @@ def state(config: ModelConfig, shards: int = 1, tensor: int = 1) -> State:
 
     AdamW's two moments are as large as the weights; its counters of steps, 4 bytes a parameter tensor, are counted too.
     """
-    with torch.device("meta"):
-        shapes = [parameter.shape for parameter in Llama(config).parameters()]
-    own = 0
+    shapes, own = _shapes(config), 0
     for shape in shapes:
         numbers = -(-shape.numel() // tensor) if len(shape) == 2 else shape.numel()
         rows = -(-shape[0] // tensor) if len(shape) == 2 else shape[0]
         own += -(-rows // shards) * (numbers // rows)
     return State(4 * own, 4 * own, 8 * own + 4 * len(shapes))
+
+
+@functools.lru_cache(maxsize=4)
+def _shapes(config: ModelConfig) -> list[torch.Size]:
+    with torch.device("meta"):
+        return [parameter.shape for parameter in Llama(config).parameters()]

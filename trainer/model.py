@@ -24,6 +24,21 @@ from trainer.loss import cross_entropy
 Past = list[list[Tensor]]  # per block, nothing yet or key and value: [B, key heads, tokens read, head size]
 
 
+class Linear(nn.Linear):
+    """Without a bias. Its weight is not drawn when it is made, but by `Llama.initialise`, or read."""
+
+    def __init__(self, features: int, out: int) -> None:
+        super().__init__(features, out, bias=False)
+
+    def reset_parameters(self) -> None:
+        pass
+
+
+class Embedding(nn.Embedding):
+    def reset_parameters(self) -> None:
+        pass
+
+
 class RMSNorm(nn.Module):
     """x / rms(x) * weight over the last axis. The division is in fp32, whatever the type of x."""
 
@@ -69,10 +84,10 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.head_dim = config.head_dim
-        self.query = nn.Linear(config.dim, config.heads * config.head_dim, bias=False)
-        self.key = nn.Linear(config.dim, config.kv_heads * config.head_dim, bias=False)
-        self.value = nn.Linear(config.dim, config.kv_heads * config.head_dim, bias=False)
-        self.output = nn.Linear(config.heads * config.head_dim, config.dim, bias=False)
+        self.query = Linear(config.dim, config.heads * config.head_dim)
+        self.key = Linear(config.dim, config.kv_heads * config.head_dim)
+        self.value = Linear(config.dim, config.kv_heads * config.head_dim)
+        self.output = Linear(config.heads * config.head_dim, config.dim)
 
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, mask: Mask = None, past: list[Tensor] | None = None
@@ -94,9 +109,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate = nn.Linear(config.dim, config.ffn, bias=False)
-        self.up = nn.Linear(config.dim, config.ffn, bias=False)
-        self.down = nn.Linear(config.ffn, config.dim, bias=False)
+        self.gate = Linear(config.dim, config.ffn)
+        self.up = Linear(config.dim, config.ffn)
+        self.down = Linear(config.ffn, config.dim)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.down(F.silu(self.gate(x)) * self.up(x))
@@ -167,10 +182,10 @@ class Llama(nn.Module):
         if config.vocabulary is None:
             raise ValueError("the vocabulary is not known yet")
         self.config = config
-        self.embed = nn.Embedding(config.vocabulary, config.dim)
+        self.embed = Embedding(config.vocabulary, config.dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.dim, config.norm_eps)
-        self.head = None if config.tied else nn.Linear(config.dim, config.vocabulary, bias=False)
+        self.head = None if config.tied else Linear(config.dim, config.vocabulary)
         # parallel.py puts in its place one that knows of processes
         self.cross_entropy: Callable[..., tuple[Tensor, Tensor]] = cross_entropy
 
@@ -178,17 +193,15 @@ class Llama(nn.Module):
         self,
         tokens: Tensor,
         targets: Tensor | None = None,
-        weights: Tensor | None = None,
         documents: Tensor | None = None,
         past: Past | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Tokens int64 [B, T] in, logits [B, T, V] out; with targets [B, T], the loss instead.
 
-        The loss is the sum over targets of weight (1 where `weights` is None) times -ln p, and, without a gradient, the
-        -ln p of each target [B, T]: trainer/loss.py. `documents` [B, T] numbers the documents in a row: each is read as
-        if it stood alone, seeing itself only and with positions from 0. `past` (`nothing_read` to begin with) holds
-        keys and values of tokens read before, and takes in these: one token at a time after the first call. Logits are
-        then those of the last token only, [B, 1, V].
+        The loss is the sum over targets of -ln p and, without a gradient, that of each target [B, T]: trainer/loss.py.
+        `documents` [B, T] numbers the documents in a row: each is read as if it stood alone, seeing itself only and
+        with positions from 0. `past` (`nothing_read` to begin with) holds keys and values of tokens read before, and
+        takes in these: one token at a time after the first call. Logits are then of the last token only, [B, 1, V].
         """
         length, start = tokens.shape[1], past[0][0].shape[2] if past and past[0] else 0
         cos, sin = (table[start:] for table in rotations(self.config, start + length, tokens.device))
@@ -203,8 +216,7 @@ class Llama(nn.Module):
         weight = self.embed.weight if self.head is None else self.head.weight
         if targets is None:
             return F.linear(x, weight)
-        scales = None if weights is None else weights.flatten()
-        total, losses = self.cross_entropy(x.flatten(0, 1), weight, targets.flatten(), scales)
+        total, losses = self.cross_entropy(x.flatten(0, 1), weight, targets.flatten())
         return total, losses.view(targets.shape)
 
     def nothing_read(self) -> Past:

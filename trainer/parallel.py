@@ -11,7 +11,8 @@ CPU how many processes there are changes rounding and nothing else. On CUDA it c
 under autocast, where the residual between blocks stays fp32; several run weights that FSDP gathered as bf16, and the
 residual is bf16. One process alone takes part in none of this.
 
-The CPU (gloo) is tested with real processes. CUDA (NCCL) is written for and was never run: there was no GPU.
+The CPU (gloo) is tested with real processes. CUDA (NCCL) is written for and was never run: there was no GPU. Where
+there is one process, torch's own parts for several are not imported: they take seconds.
 """
 
 from __future__ import annotations
@@ -22,28 +23,21 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
-from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
-from torch.distributed.tensor.parallel import (
-    ColwiseParallel,
-    PrepareModuleInput,
-    RowwiseParallel,
-    SequenceParallel,
-    parallelize_module,
-)
 
 from curation.errors import UserError
 from trainer.config import Config, ParallelConfig
 from trainer.device import autocast, pick
 from trainer.loss import cross_entropy
 from trainer.model import Llama
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.tensor import DTensor
 
 # A tensor that is cut over two axes is put together over one after the other. Its advice to join them is no use here.
 logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
@@ -103,7 +97,7 @@ class World:
         """The greatest of all processes' values: the same answer for all."""
         if self.size == 1:
             return value
-        values = torch.tensor(value)
+        values = torch.tensor(int(value))
         dist.all_reduce(values, dist.ReduceOp.MAX)
         return int(values)
 
@@ -153,6 +147,8 @@ def start(config: ParallelConfig, device: str) -> World:
         # Small things (flags, counts, names) go over gloo on the CPU in either case.
         backend = "cpu:gloo,cuda:nccl" if picked.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=_PATIENCE)
+    from torch.distributed.device_mesh import init_device_mesh
+
     mesh = init_device_mesh(picked.type, shape, mesh_dim_names=_AXES)
     replicate, shard, tensor = mesh.get_coordinate() or (0, 0, 0)
     return World(picked, rank, size, shape, (replicate, shard, tensor), mesh)
@@ -197,6 +193,14 @@ def check(config: Config, world: World) -> None:
 
 def tensor_plan() -> dict[str, Any]:
     """How `tensor` processes share a model: products cut by heads and features, the rest by tokens (axis 1 of x)."""
+    from torch.distributed.tensor import Replicate, Shard
+    from torch.distributed.tensor.parallel import (
+        ColwiseParallel,
+        PrepareModuleInput,
+        RowwiseParallel,
+        SequenceParallel,
+    )
+
     tokens, whole = Shard(1), Replicate()
     attention = PrepareModuleInput(
         input_layouts=(tokens, None, None, None, None), desired_input_layouts=(whole, None, None, None, None)
@@ -223,6 +227,8 @@ def cut_by_tensor(model: Llama, world: World) -> None:
     """Apply `tensor_plan`. The model then takes whole rows of tokens, but only its own columns of targets."""
     if world.mesh is None or world.shape[2] == 1:
         return
+    from torch.distributed.tensor.parallel import parallelize_module
+
     plan = tensor_plan()
     if model.head is None:
         del plan["head"]
@@ -236,17 +242,19 @@ def _arrived(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
     return output.clone()
 
 
-def _cross_entropy_of_own_tokens(
-    hidden: Tensor, weight: DTensor, targets: Tensor, weights: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def _cross_entropy_of_own_tokens(hidden: Tensor, weight: DTensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """As in loss.py, for this process's stretch of each row: the output layer is gathered, and each pulls its part."""
-    return cross_entropy(hidden, weight.full_tensor(grad_placements=[Partial()]), targets, weights)
+    from torch.distributed.tensor import Partial
+
+    return cross_entropy(hidden, weight.full_tensor(grad_placements=[Partial()]), targets)
 
 
 def shard(model: Llama, world: World) -> None:
     """Cut weights over `shard` and copy them over `replicate`, block by block (FSDP2). Last, and before any weight."""
     if world.mesh is None:
         return
+    from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
     mesh = world.mesh["replicate", "shard"] if world.shape[0] > 1 else world.mesh["shard"]
     policy = MixedPrecisionPolicy()
     if world.device.type == "cuda":
@@ -260,21 +268,25 @@ def shard(model: Llama, world: World) -> None:
 
 def before_backward(model: nn.Module, last: bool) -> None:
     """Copies agree on the gradient once a step, after its last microbatch."""
-    if isinstance(model, FSDPModule):
-        model.set_requires_all_reduce(last)
-        model.set_is_last_backward(last)
+    if dist.is_initialized():
+        cut: Any = model  # FSDP gave it these methods
+        cut.set_requires_all_reduce(last)
+        cut.set_is_last_backward(last)
 
 
 def reshard(model: nn.Module) -> None:
     """Let go of what a forward pass gathered and no backward pass came for."""
-    if isinstance(model, FSDPModule):
-        model.reshard()
+    if dist.is_initialized():
+        cut: Any = model
+        cut.reshard()
 
 
 @torch.no_grad()
 def put(own: Tensor, value: Tensor) -> None:
     """Set a parameter, or what is shaped like one, to a value that this process has whole: each takes its piece."""
-    if isinstance(own, DTensor):
+    if _in_pieces(own):
+        from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
         shape, offset = compute_local_shape_and_global_offset(own.shape, own.device_mesh, own.placements)
         value = value[tuple(slice(first, first + count) for first, count in zip(offset, shape, strict=True))]
         own = own.to_local()
@@ -283,7 +295,15 @@ def put(own: Tensor, value: Tensor) -> None:
 
 def whole(tensor: Tensor) -> Tensor:
     """The tensor that the processes hold pieces of. All must ask at once."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if _in_pieces(tensor) else tensor
+
+
+def _in_pieces(tensor: Tensor) -> TypeGuard[DTensor]:
+    if not dist.is_initialized():
+        return False
+    from torch.distributed.tensor import DTensor
+
+    return isinstance(tensor, DTensor)
 
 
 def clip(parameters: Sequence[nn.Parameter], limit: float) -> Tensor:

@@ -4,13 +4,14 @@
 
 The same command continues where it was interrupted, to the bit: kill it as you like. SIGTERM and Ctrl-C save first.
 Every step is a line of RUN/log.jsonl. With several GPUs: `torchrun --nproc-per-node 8 -m trainer.pretrain …`, the rest
-is the same; trainer/parallel.py has how they divide the work. What a step is (`Training.advance`) stands alone.
+is the same; trainer/parallel.py has how they divide the work, trainer/step.py what a step is.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
+import json
+import os
 import signal
 import sys
 import time
@@ -28,22 +29,19 @@ from curation.errors import CommandLine, InputError, UserError, exit_on_user_err
 from curation.token_shard import Dataset
 from trainer import checkpoint, flops, parallel
 from trainer import config as configuration
-from trainer.attention import documents, preferred_kernels
 from trainer.config import Config
-from trainer.data import IGNORED, Loader
-from trainer.device import DEVICES
+from trainer.device import DEVICES, capacity
 from trainer.evaluate import Score, evaluate, evaluate_unigram, from_log, table, to_log, total, unigram
 from trainer.generate import write
 from trainer.log import Log
-from trainer.model import Llama, compile_blocks, parameters
-from trainer.optim import adamw, learning_rate
+from trainer.mixture import SEVERAL, Blend, Mixture
+from trainer.model import parameters
 from trainer.parallel import World
-from trainer.progress import Update, note, speed
+from trainer.plan import refuse
+from trainer.progress import Update, coverage, note, speed
+from trainer.step import Judge, Learner, learner
 
 Show = Callable[[str], None]
-Judge = Callable[
-    [float, float], str
-]  # loss and norm of the gradient in, why the update is to be left out ("": it is not)
 _GIVE_UP = 10  # steps in a row that were skipped
 _SPIKE_AFTER = 128  # steps: before, there are too few to call one of them unusual
 
@@ -76,15 +74,12 @@ class Stop:
 
 
 @dataclass
-class Training:
+class Training(Learner):
     """All that changes while training. `g` is the number of sequences seen, which is also the loader's whole state."""
 
-    config: Config
-    dataset: Dataset
-    loader: Loader
-    world: World
-    model: Llama
-    optimiser: torch.optim.Optimizer
+    data: Mixture
+    loader: Blend
+    saver: checkpoint.Saver
     step: int = 0
     g: int = 0
     skipped: int = 0
@@ -93,118 +88,68 @@ class Training:
     _reader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
     def advance(self, judge: Judge | None = None) -> Update:
-        """One update, or none: where the loss or its gradient is not finite, or the first process's `judge` says so,
-        the step is passed over, data and rate and all, and weights and moments stay as they were.
-
-        Losses are summed and divided by the predictions of the whole step, in all processes: neither the size of a
-        microbatch nor their number changes a mean, however unevenly predictions are spread.
-        """
-        run, world, names = self.config.run, self.world, self.dataset.sources
-        device, columns = world.device, world.columns(self.config.model.context)
-        batch, source = self._read()
-        targets = batch[:, 1:][:, columns]
-        source = np.where(targets == IGNORED, len(names), source[:, 1:][:, columns]).astype(np.int64)
-        counts = world.add(torch.from_numpy(np.bincount(source.ravel(), minlength=len(names) + 1)))[:-1].tolist()
-        predictions = max(1, sum(counts))  # all, but for what was taken down
-        sums = torch.zeros(len(names) + 1, device=device, dtype=_wide(device))
-        tensors = [self._to_device(array) for array in (batch[:, :-1].clip(min=0), targets, source)]
-        parts = list(zip(*(tensor.split(run.microbatch) for tensor in tensors), strict=True))
-        for number, (inputs, predicted, origin) in enumerate(parts):
-            parallel.before_backward(self.model, last=number == len(parts) - 1)
-            within = documents(inputs, self.dataset.manifest["tokenizer"]["bos"]) if run.document_mask else None
-            with preferred_kernels(device):
-                with world.precision():
-                    loss, losses = self.model(inputs, predicted, documents=within)
-                (loss / predictions).backward()
-            sums.index_add_(0, origin.flatten(), losses.flatten().to(sums.dtype))
-        found = world.add(sums).tolist()
-        norm = float(parallel.clip(list(self.model.parameters()), self.config.optimiser.clip))
-        rate = learning_rate(self.step + 1, self.config)
-        by_source = {name: nats / count for name, nats, count in zip(names, found, counts, strict=False) if count}
-        skipped = self._verdict(sum(found) / predictions, norm, judge)
-        if not skipped:
-            for group in self.optimiser.param_groups:
-                group["lr"] = rate
-            self.optimiser.step()
-        self.optimiser.zero_grad()
-        self.step, self.g = self.step + 1, self.g + run.sequences
-        self.skipped += bool(skipped)
-        self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
-        return Update(sum(found) / predictions, norm, rate, by_source, skipped)
-
-    def _verdict(self, loss: float, norm: float, judge: Judge | None) -> str:
-        """Why the update is to be left out: the same in all processes."""
-        if self.world.most(not (math.isfinite(loss) and math.isfinite(norm))):
-            return "not finite"
-        return self.world.told(lambda: judge(loss, norm)) if judge else ""
+        """A step on the data whose turn it is: `Learner.learn`. One that is skipped passes over it, and its rate."""
+        update = self.learn(self.step + 1, *self._read(), self.data.sources, self.data.tokenizer["bos"], judge)
+        self.step, self.g = self.step + 1, self.g + self.config.run.sequences
+        self.skipped += bool(update.skipped)
+        self.skipped_in_a_row = self.skipped_in_a_row + 1 if update.skipped else 0
+        return update
 
     def _read(self) -> tuple[np.ndarray, np.ndarray]:
         """This process's rows of the step and the sources of their tokens. Those of the next step are begun with."""
 
         def read(g: int) -> tuple[np.ndarray, np.ndarray]:
             first, count = self.world.rows(self.config.run.sequences)
-            return self.loader.batch(g + first, count), self.loader.sources(g + first, count)
+            return self.loader.read(g + first, count)
 
         now, after = self.g, self.g + self.config.run.sequences
         ready = self._ahead.get(now) or self._reader.submit(read, now)
         self._ahead = {after: self._reader.submit(read, after)}
         return ready.result()
 
-    def _to_device(self, array: np.ndarray) -> torch.Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(array))
-        cuda = self.world.device.type == "cuda"
-        return (tensor.pin_memory() if cuda else tensor).to(self.world.device, non_blocking=cuda)
-
     def heldout(self) -> list[Score]:
         run, length = self.config.run, self.config.model.context
-        return evaluate(self.model, self.dataset, length, self.world.device, run.evaluate_tokens, self.world)
+        return evaluate(self.model, self.data, length, self.world.device, run.evaluate_tokens, self.world)
 
-    def save(self, out: Path) -> Path:
+    def save(self) -> Path:
         skipped = self.skipped, self.skipped_in_a_row
-        what = self.model, self.optimiser, self.step, self.g, self.dataset, self.config
-        return checkpoint.save(out, *what, self.world, skipped)
+        return self.saver.save(self.model, self.optimiser, self.step, self.g, self.data, self.config, skipped)
 
 
-def _wide(device: torch.device) -> torch.dtype:
-    return torch.float32 if device.type == "mps" else torch.float64  # MPS has no fp64
-
-
-def begin(config: Config, dataset: Dataset, out: Path, device: torch.device | World) -> Training:
+def begin(
+    config: Config, data: Dataset | Mixture, out: Path, device: torch.device | World, change: Sequence[str] = ()
+) -> Training:
     """A training at step 0, or as the newest checkpoint in `out` left it.
 
     Raises UserError if that checkpoint is of another dataset, or of a configuration that would learn something else.
-    One that this dataset was made from by take-downs will do.
+    One that this dataset was made from by take-downs will do, and so will other settings where `change` names them.
     """
     world = device if isinstance(device, World) else World(device)
-    config = with_vocabulary(config, dataset)
+    data = Mixture.of(data)
+    config = with_vocabulary(config, data)
     parallel.check(config, world)
-    checkpoint.tokenizer_of(dataset)  # a wrong one should be heard of now, not at the first save
-    loader = Loader(dataset, config.run.seed, config.model.context)
+    for dataset in data.datasets:
+        checkpoint.tokenizer_of(dataset)  # a wrong one should be heard of now, not at the first save
+    loader = Blend(data, config.run.seed, config.model.context)
     found = world.told(lambda: _open(out))
     if not out.is_dir():
         raise InputError(f"--out {out}: process {world.rank} does not see it; all must share its storage")
-    if found and found.dataset_id not in (*dataset.ancestors, dataset.id):
-        ids = f"dataset {found.dataset_id[:12]}, and {dataset.directory} is {dataset.id[:12]}"
-        raise UserError(f"{found.path} was trained on {ids}: choose another --out")
-    if found and (changed := configuration.changes(found.config, config)):
-        raise UserError(f"{found.path} was trained otherwise ({'; '.join(changed)}): mend that or choose another --out")
+    if found and (reason := data.refuses(found.datasets)):
+        raise UserError(f"{found.path} {reason}: choose another --out")
+    if found and (changed := configuration.changes(found.config, config, change)):
+        mend = "mend that, choose another --out, or have it changed (--change)"
+        raise UserError(f"{found.path} was trained otherwise ({'; '.join(changed)}): {mend}")
+    world.told(lambda: _describe(out, config, data))
     torch.manual_seed(config.run.seed)
-    with torch.device("meta"):
-        model = Llama(config.model)
-    parallel.cut_by_tensor(model, world)
-    model.set_recompute(config.run.recompute)
-    if config.run.compile:
-        compile_blocks(model)
-    parallel.shard(model, world)
-    model.to_empty(device=world.device)
-    optimiser = adamw(model, config.optimiser)
-    training = Training(config, dataset, loader, world, model, optimiser)
+    own = learner(config, world)
+    saver = checkpoint.Saver(out, world, found.path if found else None, config.run.checkpoint_async)
+    training = Training(**vars(own), data=data, loader=loader, saver=saver)
     if found:
-        checkpoint.restore(found, model, optimiser)
+        checkpoint.restore(found, own.model, own.optimiser)
         training.step, training.g = found.step, found.g
         training.skipped, training.skipped_in_a_row = found.skipped, found.skipped_in_a_row
     else:
-        model.initialise(config.run.seed, parallel.put)
+        own.model.initialise(config.run.seed, parallel.put)
     return training
 
 
@@ -217,12 +162,20 @@ def _open(out: Path) -> checkpoint.Checkpoint | None:
     return checkpoint.latest(out)
 
 
-def with_vocabulary(config: Config, dataset: Dataset) -> Config:
+def _describe(out: Path, config: Config, data: Mixture) -> None:
+    """OUT/run.json: what trainer.trace needs besides the log."""
+    temporary = out / f".run.json.{os.getpid()}.tmp"
+    described = {"data": data.places, "datasets": data.ids, "config": config.to_dict()}
+    temporary.write_text(json.dumps(described, indent=1) + "\n")
+    os.replace(temporary, out / "run.json")
+
+
+def with_vocabulary(config: Config, data: Dataset | Mixture) -> Config:
     """The configuration with the vocabulary of the dataset's tokenizer where it names none.
 
     Raises UserError if it names a smaller one. A larger one is padded: some of its ids never occur.
     """
-    needed = dataset.manifest["tokenizer"]["vocabulary"]
+    needed = Mixture.of(data).tokenizer["vocabulary"]
     given = config.model.vocabulary
     if given is not None and given < needed:
         raise UserError(f"model.vocabulary = {given}, but the tokenizer has {needed}: --set model.vocabulary={needed}")
@@ -230,43 +183,60 @@ def with_vocabulary(config: Config, dataset: Dataset) -> Config:
 
 
 def train(
-    config: Config, dataset: Dataset, out: Path, device: torch.device | World, stop: Stop, show: Show = show
+    config: Config,
+    data: Dataset | Mixture,
+    out: Path,
+    device: torch.device | World,
+    stop: Stop,
+    show: Show = show,
+    change: Sequence[str] = (),
 ) -> tuple[Training, Log | None]:
     """Run to the last step, or until `stop` in any process. The last state is saved, and evaluated if the last step was
     reached. The first process has the log and talks; the others have none and are silent."""
     world = device if isinstance(device, World) else World(device)
     peak = flops.measured_peak(world.device)  # before anything is seeded: it draws numbers
-    training = begin(config, dataset, out, world)
+    training = begin(config, data, out, world, change)
     config, run = training.config, training.config.run
     log = Log(out / "log.jsonl", training.step) if world.rank == 0 else None
     show = show if log else _silent
     show(f"model: {parameters(config.model):,} parameters, vocabulary {config.model.vocabulary}, on {world}")
-    show(f"data: {training.loader.coverage(run.steps * run.sequences)}")
+    show(coverage(training.loader, training.g + (run.steps - training.step) * run.sequences))
     show(f"peak: {peak * world.size / 1e12:.3g} Tflop/s in matrix products, measured")
     if training.step:
         show(f"continuing after step {training.step} of {run.steps}")
+    try:
+        _steps(training, log, out, stop, show, peak)
+    finally:
+        if log:
+            log.close()
+    return training, log
+
+
+def _steps(training: Training, log: Log | None, out: Path, stop: Stop, show: Show, peak: float) -> None:
+    config, run, world = training.config, training.config.run, training.world
     unscored = log is not None and training.step == run.steps and run.steps not in log.heldout
     if world.most(training.step == 0 or unscored):
         _evaluate(training, log, show)
     since, spent, saved = training.step, 0.0, training.step
     judge = _judge(log, training, run.skip_z) if run.skip_z else None
     while training.step < run.steps and not world.most(stop.signal or 0):
+        training.saver.look()
         start = time.monotonic()
         update = training.advance(judge)
         seconds = time.monotonic() - start
         spent += seconds
         done = training.step == run.steps
         if log:
-            line = note(log, update, training.step, training.g, training.skipped, seconds)
-            if update.skipped:
-                show(f"step {training.step}/{run.steps} is skipped, {update.skipped}: {line}")
+            trace = f"python -m trainer.trace --run {out} --step {training.step}"
+            line, unusual = note(log, update, training.step, training.g, training.skipped, seconds, trace)
+            if unusual:
+                show(f"step {training.step}/{run.steps} {unusual}: {line}\n  the pages in it: {trace}")
             if training.step == 1 or training.step % run.print_every == 0 or done:
                 rate = (training.step - since) * run.sequences * config.model.context / spent
                 since, spent = training.step, 0.0
                 show(f"step {training.step}/{run.steps} | {line} | {speed(config, world, rate, peak)}")
         if training.skipped_in_a_row == _GIVE_UP:
-            if log:
-                log.close()
+            training.saver.wait()
             raise UserError(
                 f"{_GIVE_UP} steps in a row were skipped, the last, {training.step}, with a loss of {update.loss} and a"
                 f" gradient of {update.norm}: lower optimiser.lr or raise schedule.warmup, and choose another --out"
@@ -274,19 +244,17 @@ def train(
         if training.step % run.evaluate_every == 0 or done:
             _evaluate(training, log, show)
         if training.step % run.checkpoint_every == 0 or done:
-            _save(training, log, out)
+            _save(training, log)
             saved = training.step
     if training.step > saved:
-        _save(training, log, out)
-    if log:
-        log.close()
-    return training, log
+        _save(training, log)
+    training.saver.wait()
 
 
-def _save(training: Training, log: Log | None, out: Path) -> None:
+def _save(training: Training, log: Log | None) -> None:
     if log:
         log.flush()  # no checkpoint covers a step that a crash of the machine could take out of the log
-    training.save(out)
+    training.save()
 
 
 def _silent(line: str) -> None:
@@ -320,7 +288,7 @@ def report(training: Training, log: Log, out: Path, show: Show = show) -> None:
         ends = [f"{record['loss']:.4f} at step {record['step']}" for record in (log.first, log.last)]
         show(f"\nloss: {', '.join(ends)}")
     if steps in log.heldout:
-        baseline = evaluate_unigram(unigram(training.dataset), training.dataset, limit)
+        baseline = evaluate_unigram(unigram(training.data), training.data, limit)
         columns = {f"step {step}": from_log(log.heldout[step]) for step in (0, steps) if step in log.heldout}
         same = {name: column for name, column in columns.items() if _judged(column) == _judged(baseline)}
         show(f"\nheld-out bits per byte\n{table({'unigram': baseline, **same})}")
@@ -341,7 +309,7 @@ def _judged(scores: Sequence[Score]) -> list[tuple[str, int, int]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandLine(prog="python -m trainer.pretrain", description="Train a LLaMA.")
-    parser.add_argument("--data", type=Path, required=True, help="dataset directory, with its manifest.json")
+    parser.add_argument("--data", action="append", required=True, metavar="DIR[=WEIGHT]", help=SEVERAL)
     parser.add_argument(
         "--out", type=Path, required=True, help="where checkpoints and log go; an interrupted run is continued"
     )
@@ -351,13 +319,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="short for --set run.seed=N")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override the preset")
+    parser.add_argument("--ignore-memory", action="store_true", help="start also where it seems too small")
+    parser.add_argument(
+        "--change",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY",
+        help="a setting that may be another than when the run was begun, such as run.sequences",
+    )
     args = parser.parse_args(argv)
     short: dict[str, Any] = {"run.steps": args.steps, "run.seed": args.seed}
     config = configuration.load(args.preset, args.set + [f"{k}={v}" for k, v in short.items() if v is not None])
-    dataset = Dataset.open(args.data)
+    data = Mixture.open(args.data)
     world = parallel.start(config.parallel, args.device)
+    if not args.ignore_memory:
+        world.told(lambda: refuse(with_vocabulary(config, data), world, capacity(world.device)))
     with Stop(world.size) as stop:
-        training, log = train(config, dataset, args.out, world, stop)
+        training, log = train(config, data, args.out, world, stop, change=args.change)
         number = world.most(stop.signal or 0) or signal.SIGTERM
     parallel.stop()
     if training.step < training.config.run.steps:

@@ -303,3 +303,36 @@ def test_a_directory_without_a_manifest_is_no_dataset(dataset: Path) -> None:
 def test_a_dataset_may_be_moved(dataset: Path, tmp_path: Path) -> None:
     moved = shutil.move(dataset, tmp_path / "elsewhere")
     assert verify(moved).shards()[0].tokens.tolist() == [1, 5, 2, 1, 6, 7, 2]
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int32"])
+def test_the_documents_of_some_tokens_are_found_without_reading_the_others(tmp_path: Path, dtype: str) -> None:
+    """Against the whole index, for every stretch; one document is empty."""
+    documents = [[1, 5, 2], [1, 2], [], [1, *range(40, 47), 2], [1, 9, 2]]
+    shard(tmp_path, "x", documents, dtype)
+    made = Shard(tmp_path / "x", dtype)
+    assert all(isinstance(each, np.memmap) for each in (made.mapped_pointers, made.mapped_sources))
+    assert made.mapped_sources.tolist() == made.sources.tolist()
+    of = np.repeat(np.arange(5), made.lengths)
+    for start in range(17):
+        for end in range(start + 1, 18):
+            first, offsets = made.covering(start, end)
+            last = first + len(offsets) - 2
+            assert (first, last) == (of[start], of[end - 1])
+            assert offsets.tolist() == made.offsets[first : last + 2].tolist()
+
+
+def test_a_shard_of_no_documents_has_empty_maps(tmp_path: Path) -> None:
+    shard(tmp_path, "x", [])
+    empty = Shard(tmp_path / "x", "uint16")
+    assert (len(empty.mapped_pointers), len(empty.mapped_sources), empty.provenance_of([])) == (0, 0, [])
+
+
+def test_rows_of_provenance_come_in_the_order_in_which_they_are_asked_for(tmp_path: Path) -> None:
+    shard(tmp_path, "x", [[1, 2]] * 70)
+    made = Shard(tmp_path / "x", "uint16")
+    pq.write_table(made.provenance(), made.file(".prov.parquet"), row_group_size=7)
+    asked = [69, 0, 13, 14, 13]
+    assert made.provenance_of(asked) == [made.provenance().to_pylist()[row] for row in asked]
+    with pytest.raises(InputError, match=r"x\.prov\.parquet has 70 rows, and 70 is looked for"):
+        made.provenance_of([3, 70])

@@ -7,9 +7,16 @@ import io
 import json
 import os
 import pydoc_data.topics
+import signal
+import subprocess
+import sys
 import sysconfig
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -43,7 +50,17 @@ def write_dataset(
     (directory / "tokenizer.model").write_bytes(tokenizer)
 
     def shard(name: str, documents: Documents) -> dict:
-        rows = [{**dict.fromkeys(PROVENANCE.names), "id": f"{name}#{i}"} for i in range(len(documents))]
+        empty = dict.fromkeys(PROVENANCE.names)
+        rows = [
+            {
+                **empty,
+                "id": f"{name}#{i}",
+                "url": f"https://{source}/{name}/{i}",
+                "file": "a.warc.gz",
+                "locator": str(i),
+            }
+            for i, (source, _, _) in enumerate(documents)
+        ]
         return write_shard(
             directory,
             name,
@@ -57,6 +74,9 @@ def write_dataset(
     shards = [shard(f"train-{i:05d}", documents) for i, documents in enumerate(train)]
     held = [shard(f"heldout/{name}", own) for name in names if (own := [d for d in heldout if d[0] == name])]
     digest = hashlib.sha256(tokenizer).hexdigest()
+    counted = Counter(dict.fromkeys(names, 0))  # tokens in the mixture: here two epochs of each source
+    for source, tokens, _ in (document for documents in train for document in documents):
+        counted[source] += len(tokens)
     manifest = {
         "format": 1,
         "dataset_id": dataset_id(shards + held, digest),
@@ -69,7 +89,10 @@ def write_dataset(
             "eos": eos,
             "convention": "[BOS] document [EOS]",
         },
-        "sources": [{"id": i, "name": name} for i, name in enumerate(names)],
+        "sources": [
+            {"id": i, "name": name, "tokens": counted[name] // 2, "mixed_tokens": counted[name]}
+            for i, name in enumerate(names)
+        ],
         "shards": shards,
         "heldout": held,
     }
@@ -127,3 +150,57 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     half = len(kept) // 2
     path = tmp_path_factory.mktemp("corpus") / "dataset"
     return write_dataset(path, [kept[:half], kept[half:]], documents[::10], vocabulary=512, tokenizer=model.getvalue())
+
+
+@dataclass
+class Processes:
+    """So many processes that run jobs (several_processes.py); their output and how they ended are in `directory`."""
+
+    server: subprocess.Popen[str]
+    count: int
+    jobs: list[dict[str, Any]]
+    directory: Path
+
+    def __post_init__(self) -> None:
+        self.directory.mkdir()
+        (self.directory / "jobs.json").write_text(json.dumps(self.jobs))
+        assert self.server.stdin is not None
+        self.server.stdin.write(json.dumps({"count": self.count, "directory": str(self.directory)}) + "\n")
+        self.server.stdin.flush()
+
+    def send(self, rank: int, number: int) -> None:
+        os.kill(json.loads((self.directory / "pids.json").read_text())[rank], number)
+
+    def said(self, rank: int = 0) -> str:
+        return (self.directory / f"said-{rank}").read_text()
+
+    def running(self) -> bool:
+        return self.server.poll() is None and not (self.directory / "ended.json").exists()
+
+    def ended(self) -> list[int]:
+        """Wait for all of them: their exit codes, by rank."""
+        deadline = time.monotonic() + 300
+        while self.running():
+            if time.monotonic() > deadline:
+                for rank in range(self.count):
+                    self.send(rank, signal.SIGKILL)
+            time.sleep(0.02)
+        codes: list[int] = json.loads((self.directory / "ended.json").read_text())
+        return codes
+
+    def wait_for_step(self, out: Path, step: int) -> None:
+        path, deadline = out / "log.jsonl", time.monotonic() + 120
+        while time.monotonic() < deadline and self.running():
+            if path.is_file() and f'\n{{"step": {step},' in path.read_text():
+                return
+            time.sleep(0.002)
+        raise AssertionError(f"step {step} never came: {self.ended()} {self.said()}")
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Callable[[int, list[dict[str, Any]], Path], Processes]]:
+    """Start so many processes on jobs, with a directory that is not there yet; one such set at a time."""
+    worker = Path(__file__).with_name("several_processes.py")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([sys.executable, str(worker)], stdin=subprocess.PIPE, text=True, env=environment) as server:
+        yield lambda count, jobs, directory: Processes(server, count, jobs, directory)

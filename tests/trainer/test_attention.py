@@ -105,8 +105,9 @@ def test_flex_attention_with_our_rule_is_attention_with_our_mask(rows: torch.Ten
 def test_cudnn_comes_first_on_hopper_and_nothing_changes_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     before = _cur_sdpa_kernel_backends(with_priority=True)
     cuda = torch.device("cuda")
-    for capability, first in (((9, 0), [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION]), ((8, 0), before[:2])):
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
+    cudnn = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION]
+    for capability, first in ((9, cudnn), (8, before[:2]), (10, before[:2])):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: (found, 0))
         with preferred_kernels(cuda):
             assert _cur_sdpa_kernel_backends(with_priority=True)[:2] == first
     with preferred_kernels(CPU):

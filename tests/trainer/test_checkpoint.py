@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import resource
 import shutil
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from safetensors.torch import save_file
 from curation.errors import InputError, ModelError
 from curation.token_shard import Dataset
 from trainer import checkpoint
+from trainer.checkpoint import Saver
 from trainer.config import Config, load
 from trainer.model import Llama, build, token_losses
 from trainer.optim import adamw
@@ -46,9 +51,10 @@ def dataset(corpus: Path) -> Dataset:
 def out(tmp_path: Path, dataset: Dataset) -> Path:
     """A run with checkpoints at steps 1, 2 and 3, of which two are kept."""
     model, optimiser = trained(0)
+    saver = Saver(tmp_path)
     for step in range(3):
         advance(model, optimiser, step)
-        checkpoint.save(tmp_path, model, optimiser, step + 1, 8 * (step + 1), dataset, CONFIG)
+        saver.save(model, optimiser, step + 1, 8 * (step + 1), dataset, CONFIG)
     return tmp_path
 
 
@@ -56,7 +62,8 @@ def test_the_newest_two_are_kept_and_the_newest_is_found(out: Path, dataset: Dat
     assert sorted(p.name for p in out.iterdir()) == ["checkpoint-0000002", "checkpoint-0000003"]
     found = checkpoint.latest(out)
     assert found is not None
-    assert (found.step, found.g, found.dataset_id, found.config) == (3, 24, dataset.id, CONFIG)
+    assert (found.step, found.g, found.config) == (3, 24, CONFIG)
+    assert found.datasets == [{"id": dataset.id, "weight": 1}]
     assert checkpoint.find(out) == checkpoint.find(out / "checkpoint-0000003") == found
     assert found.tokenizer_file.read_bytes() == (dataset.directory / "tokenizer.model").read_bytes()
 
@@ -76,7 +83,7 @@ def test_restored_training_goes_on_to_the_same_bits(out: Path) -> None:
 def test_random_generators_are_restored(out: Path, dataset: Dataset) -> None:
     model, optimiser = trained(1)
     torch.manual_seed(5)
-    path = checkpoint.save(out, model, optimiser, 9, 9, dataset, CONFIG)
+    path = Saver(out).save(model, optimiser, 9, 9, dataset, CONFIG)
     expected = torch.rand(3)
     checkpoint.restore(checkpoint.read(path), model, optimiser)
     assert torch.equal(torch.rand(3), expected)
@@ -116,15 +123,15 @@ def test_a_save_that_dies_before_the_rename_leaves_the_last_good_one(
         raise OSError("no space left on device")
 
     monkeypatch.setattr(checkpoint.os, "replace", die)
-    with pytest.raises(OSError, match="no space"):
-        checkpoint.save(out, *trained(4), 4, 32, dataset, CONFIG)
+    with pytest.raises(InputError, match="checkpoint-0000004 could not be written: no space"):
+        Saver(out).save(*trained(4), 4, 32, dataset, CONFIG)
     monkeypatch.undo()
     assert checkpoint.find(out).step == 3
 
 
 def test_a_damaged_checkpoint_of_the_same_step_is_replaced(out: Path, dataset: Dataset) -> None:
     (out / "checkpoint-0000003" / "model.safetensors").unlink()
-    checkpoint.save(out, *trained(3), 3, 24, dataset, CONFIG)
+    Saver(out).save(*trained(3), 3, 24, dataset, CONFIG)
     assert checkpoint.find(out).step == 3
 
 
@@ -135,9 +142,97 @@ def test_newer_ones_that_were_passed_over_go_with_the_next_save_and_two_whole_on
         shutil.copytree(out / "checkpoint-0000003", out / f"checkpoint-000000{step}")
         (out / f"checkpoint-000000{step}" / "model.safetensors").write_bytes(b"")
     assert checkpoint.find(out).step == 3
-    checkpoint.save(out, *trained(4), 4, 32, dataset, CONFIG)
+    Saver(out, good=checkpoint.find(out).path).save(*trained(4), 4, 32, dataset, CONFIG)
     assert sorted(path.name for path in out.iterdir()) == ["checkpoint-0000003", "checkpoint-0000004"]
     assert [checkpoint.read(path).step for path in sorted(out.iterdir())] == [3, 4]
+
+
+def test_a_damaged_one_between_is_no_last_good_one(out: Path, dataset: Dataset) -> None:
+    (out / "checkpoint-0000003" / "model.safetensors").write_bytes(b"")
+    saver = Saver(out, good=checkpoint.find(out).path)
+    for step, kept in ((4, [2, 4]), (5, [4, 5])):
+        saver.save(*trained(step), step, 8 * step, dataset, CONFIG)
+        assert [checkpoint.read(path).step for path in sorted(out.iterdir())] == kept
+
+
+class Held:
+    """Until `let_go`, nothing that is written reaches the disk: `checkpoint` waits in its flush."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.free, flush = threading.Event(), checkpoint._flush
+
+        def held(path: Path) -> None:
+            if path.suffix == ".safetensors":
+                assert self.free.wait(60)
+            flush(path)
+
+        monkeypatch.setattr(checkpoint, "_flush", held)
+
+    def let_go(self) -> None:
+        self.free.set()
+
+
+def test_training_goes_on_while_one_is_written_and_it_is_the_same_to_the_bit(
+    out: Path, tmp_path_factory: pytest.TempPathFactory, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (model, optimiser), expected = trained(4), tmp_path_factory.mktemp("expected")
+    at_once = Saver(expected).save(model, optimiser, 4, 32, dataset, CONFIG)
+    held, saver = Held(monkeypatch), Saver(out, good=out / "checkpoint-0000003", background=True)
+    path = saver.save(model, optimiser, 4, 32, dataset, CONFIG)
+    for step in (4, 5):
+        advance(model, optimiser, step)
+        saver.look()
+        assert checkpoint.find(out).step == 3  # not there as long as it is not on the disk
+    held.let_go()
+    saver.wait()
+    assert [p.name for p in sorted(out.iterdir())] == ["checkpoint-0000003", "checkpoint-0000004"]
+    names = sorted(p.name for p in at_once.iterdir())
+    assert names == sorted(p.name for p in path.iterdir())
+    assert all((path / name).read_bytes() == (at_once / name).read_bytes() for name in names)
+
+
+def test_at_most_one_is_on_its_way(out: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, saver = Held(monkeypatch), Saver(out, good=out / "checkpoint-0000003", background=True)
+    saver.save(*trained(4), 4, 32, dataset, CONFIG)
+    threading.Timer(0.1, held.let_go).start()
+    saver.save(*trained(5), 5, 40, dataset, CONFIG)
+    assert checkpoint.read(out / "checkpoint-0000004").step == 4  # the second waited for it
+    saver.wait()
+    assert [checkpoint.read(path).step for path in sorted(out.iterdir())] == [4, 5]
+
+
+def test_what_is_copied_is_let_go_of(tmp_path: Path, dataset: Dataset) -> None:
+    """Fifty of 1.8 MB each: the process grows by less than eight of them."""
+    model = build(replace(CONFIG.model, dim=128), CPU)
+    model.initialise(0)
+    optimiser = adamw(model, CONFIG.optimiser)
+    advance(model, optimiser, 0)
+    size = sum(tensor.nbytes for tensor in checkpoint.state(model, optimiser).values())
+    assert size > 1.8e6
+    saver, resident = Saver(tmp_path, background=True), []
+    for step in range(1, 51):
+        saver.save(model, optimiser, step, step, dataset, CONFIG)
+        resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+    saver.wait()
+    assert max(resident) - resident[2] < 8 * size
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["checkpoint-0000049", "checkpoint-0000050"]
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_write_that_fails_is_said_and_leaves_the_last_good_one(out: Path, dataset: Dataset, background: bool) -> None:
+    """A disk that is full, as far as this process can tell: no file may be longer than 20,000 bytes."""
+    model, optimiser = trained(4)
+    saver = Saver(out, good=out / "checkpoint-0000003", background=background)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        if background:
+            saver.save(model, optimiser, 4, 32, dataset, CONFIG)
+        with pytest.raises(InputError, match=r"0000004 could not be written: .*too large; .*0000003 is the last good"):
+            saver.wait() if background else saver.save(model, optimiser, 4, 32, dataset, CONFIG)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in sorted(out.iterdir())] == ["checkpoint-0000002", "checkpoint-0000003"]
 
 
 def test_what_cannot_be_read_is_said_in_one_line(out: Path, tmp_path: Path) -> None:
@@ -214,13 +309,13 @@ def test_a_checkpoint_of_format_1_as_it_was_written_is_read_and_trained_on(tmp_p
     advance(model, optimiser, 3)
     for one, other in zip(model.parameters(), trained(4)[0].parameters(), strict=True):
         assert torch.equal(one, other)
-    saved = checkpoint.save(tmp_path, model, optimiser, 4, 32, dataset, CONFIG)
-    assert json.loads((saved / "checkpoint.json").read_text())["format"] == 2
+    saved = Saver(tmp_path, good=path).save(model, optimiser, 4, 32, dataset, CONFIG)
+    assert json.loads((saved / "checkpoint.json").read_text())["format"] == checkpoint.FORMAT
 
 
 def test_nothing_to_remember_before_the_first_update(tmp_path: Path, dataset: Dataset) -> None:
     """The first steps may all have been skipped."""
-    checkpoint.save(tmp_path, *trained(0), 2, 16, dataset, CONFIG, skipped=(2, 2))
+    Saver(tmp_path).save(*trained(0), 2, 16, dataset, CONFIG, skipped=(2, 2))
     model, optimiser = trained(0, seed=7)
     found = checkpoint.find(tmp_path)
     checkpoint.restore(found, model, optimiser)

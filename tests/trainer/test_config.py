@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from curation.errors import UserError
-from trainer.config import changes, from_dict, load, presets
+from trainer.config import PRESETS, changes, from_dict, load, presets
 
 
 def test_every_preset_loads_and_survives_the_round_trip_that_a_checkpoint_makes() -> None:
@@ -66,6 +66,17 @@ def test_a_preset_may_be_a_file_and_must_be_complete_and_toml(tmp_path: Path) ->
     path.write_text("[model\n")
     with pytest.raises(UserError, match="not TOML"):
         load(str(path))
+
+
+def test_sequences_longer_than_the_preset_is_made_for_are_refused(tmp_path: Path) -> None:
+    assert load("llama1-7b", ["model.context=2048"]).model.context == 2048
+    with pytest.raises(
+        UserError, match=r"model\.context = 2049: llama1-7b is made for sequences of at most 2048 tokens"
+    ):
+        load("llama1-7b", ["model.context=2049"])
+    own = tmp_path / "own.toml"
+    own.write_text((PRESETS / "llama1-7b.toml").read_text().replace("context = 2048", "context = 4096"))
+    assert load(str(own)).model.context == 4096
 
 
 def test_changes_names_what_differs_but_not_what_may() -> None:

@@ -51,7 +51,7 @@ def saved(model: Llama, corpus: Path, run: Path) -> Path:
     model(torch.zeros(1, 2, dtype=torch.long)).sum().backward()
     optimiser.param_groups[0]["lr"] = optimiser.param_groups[1]["lr"] = 0.0
     optimiser.step()
-    return checkpoint.save(run, model, optimiser, 1, 1, Dataset.open(corpus), config)
+    return checkpoint.Saver(run).save(model, optimiser, 1, 1, Dataset.open(corpus), config)
 
 
 def equal(one: Llama, other: Llama) -> bool:

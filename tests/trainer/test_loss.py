@@ -14,32 +14,30 @@ from trainer.loss import cross_entropy
 from trainer.model import build
 
 N, D, V = 301, 64, 517
+STEP = 4 * N  # predictions of a step of which these are one microbatch in four
 CHUNKS = (1, 100, 300, 301, 1024)
 
 
-def case(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Hidden states of unit size, an output layer as it is initialised, targets of which some are ignored, weights."""
+def case(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Hidden states of unit size, an output layer as it is initialised, targets of which some are ignored."""
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(N, D, generator=generator, dtype=torch.float64)
     weight = torch.randn(V, D, generator=generator, dtype=torch.float64) * 0.02
     targets = torch.randint(0, V, (N,), generator=generator)
     targets[::7] = IGNORED
-    weights = torch.rand(N, generator=generator, dtype=torch.float64) / N
-    return hidden.to(dtype).requires_grad_(), weight.to(dtype).requires_grad_(), targets, weights.to(dtype)
+    return hidden.to(dtype).requires_grad_(), weight.to(dtype).requires_grad_(), targets
 
 
-def whole(hidden: Tensor, weight: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def whole(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """The oracle: all logits at once."""
     losses = F.cross_entropy(hidden @ weight.T, targets, reduction="none", ignore_index=IGNORED)
-    return (losses * weights).sum(), losses
+    return losses.sum(), losses
 
 
 def gradients(dtype: torch.dtype, chunk: int | None) -> tuple[Tensor, Tensor]:
-    hidden, weight, targets, weights = case(dtype)
-    if chunk is None:
-        whole(hidden, weight, targets, weights)[0].backward()
-    else:
-        cross_entropy(hidden, weight, targets, weights, chunk)[0].backward()
+    hidden, weight, targets = case(dtype)
+    total = whole(hidden, weight, targets)[0] if chunk is None else cross_entropy(hidden, weight, targets, chunk)[0]
+    (total / STEP).backward()
     assert hidden.grad is not None
     assert weight.grad is not None
     return hidden.grad, weight.grad
@@ -88,13 +86,13 @@ def test_gradcheck() -> None:
     generator = torch.Generator().manual_seed(1)
     hidden = torch.randn(5, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(7, 3, generator=generator, dtype=torch.float64, requires_grad=True)
-    targets, weights = torch.tensor([0, 6, IGNORED, 3, 3]), torch.rand(5, generator=generator, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda h, w: cross_entropy(h, w, targets, weights, 2)[0], (hidden, weight))
+    targets = torch.tensor([0, 6, IGNORED, 3, 3])
+    assert torch.autograd.gradcheck(lambda h, w: cross_entropy(h, w, targets, 2)[0], (hidden, weight))
     assert torch.autograd.gradcheck(lambda h: cross_entropy(h, weight.detach(), targets)[0], hidden)
 
 
 def test_an_ignored_target_costs_nothing_and_pulls_at_nothing() -> None:
-    hidden, weight, targets, _ = case(torch.float32)
+    hidden, weight, targets = case(torch.float32)
     total, losses = cross_entropy(hidden, weight, targets)
     total.backward()
     ignored = targets == IGNORED
@@ -104,25 +102,15 @@ def test_an_ignored_target_costs_nothing_and_pulls_at_nothing() -> None:
     assert (hidden.grad[~ignored].abs().amax(dim=1) > 0).all()
 
 
-def test_a_weight_of_two_is_the_same_target_twice() -> None:
-    hidden, weight, targets, _ = case(torch.float64)
-    twice = torch.cat([hidden, hidden[:9]]), weight, torch.cat([targets, targets[:9]])
-    weights = torch.ones(N, dtype=torch.float64)
-    weights[:9] = 2
-    one = torch.autograd.grad(cross_entropy(hidden, weight, targets, weights)[0], (hidden, weight))
-    other = torch.autograd.grad(cross_entropy(*twice)[0], (hidden, weight))
-    torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-15)
-
-
 def test_under_autocast_losses_are_those_of_bf16_logits_and_gradients_add_up_in_fp32() -> None:
-    hidden, weight, targets, weights = case(torch.float32)
+    hidden, weight, targets = case(torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        total, losses = cross_entropy(hidden, weight, targets, weights, 16)
+        total, losses = cross_entropy(hidden, weight, targets, 16)
         logits = F.linear(hidden, weight)
     assert logits.dtype == torch.bfloat16
     expected = F.cross_entropy(logits.float(), targets, reduction="none", ignore_index=IGNORED)
     torch.testing.assert_close(losses, expected, rtol=1e-6, atol=0)
-    total.backward()
+    (total / STEP).backward()
     for ours, exact in zip((hidden.grad, weight.grad), gradients(torch.float64, None), strict=True):
         assert ours is not None
         assert ours.dtype == torch.float32
@@ -159,14 +147,14 @@ def test_logits_of_all_tokens_are_never_made(tokens: int) -> None:
 
 
 def test_without_gradients_only_losses_are_computed() -> None:
-    hidden, weight, targets, weights = case(torch.float32)
-    expected = cross_entropy(hidden, weight, targets, weights)
+    hidden, weight, targets = case(torch.float32)
+    expected = cross_entropy(hidden, weight, targets)
     with torch.no_grad(), Largest() as mode:
-        found = cross_entropy(hidden, weight, targets, weights, chunk=10)
+        found = cross_entropy(hidden, weight, targets, chunk=10)
     torch.testing.assert_close(found, tuple(t.detach() for t in expected), rtol=1e-6, atol=0)
     assert "aten.exp_.default" not in mode.names
     with Largest() as mode:
-        cross_entropy(hidden, weight, targets, weights)
+        cross_entropy(hidden, weight, targets)
     assert "aten.exp_.default" in mode.names
 
 
@@ -177,10 +165,9 @@ def test_the_models_loss_has_the_gradients_of_its_logits(tied: bool) -> None:
     model.initialise(0)
     tokens = torch.randint(0, 50, (3, 17), generator=torch.Generator().manual_seed(0))
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
-    weights = torch.rand(targets.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    total, losses = model(inputs, targets, weights)
+    total, losses = model(inputs, targets)
     each = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
     assert torch.equal(losses, each)
     one = torch.autograd.grad(total, list(model.parameters()))
-    other = torch.autograd.grad((each * weights).sum(), list(model.parameters()))
+    other = torch.autograd.grad(each.sum(), list(model.parameters()))
     torch.testing.assert_close(one, other, rtol=1e-9, atol=4e-11)

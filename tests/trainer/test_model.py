@@ -86,6 +86,8 @@ def test_rmsnorm_is_x_over_its_root_mean_square() -> None:
 def test_swiglu_is_down_of_silu_gate_times_up() -> None:
     torch.manual_seed(0)
     ffn, x = FeedForward(SMALL), torch.randn(3, 32)
+    for weight in ffn.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
     gate, up = x @ ffn.gate.weight.T, x @ ffn.up.weight.T
     torch.testing.assert_close(ffn(x), (gate / (1 + torch.exp(-gate)) * up) @ ffn.down.weight.T)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,62 +28,17 @@ from trainer.parallel import World
 
 pytestmark = pytest.mark.xdist_group("processes")
 CPU = torch.device("cpu")
-WORKER = Path(__file__).with_name("several_processes.py")
-ROOT = WORKER.parents[2]
+ROOT = Path(__file__).parents[2]
+Start = Callable[[int, list[dict[str, Any]], Path], Any]  # conftest.py
 SHAPE = {"dim": 16, "layers": 2, "heads": 4, "kv_heads": 2, "ffn": 32, "context": 32}
 RUN = {"steps": 6, "sequences": 4, "microbatch": 2, "evaluate_tokens": 300, "print_every": 1}
 BASE = [f"model.{k}={v}" for k, v in SHAPE.items()] + [f"run.{k}={v}" for k, v in RUN.items()]
 SHARD, TENSOR = ["parallel.shard=2"], ["parallel.tensor=2"]
 REPLICATE = ["parallel.replicate=2", "run.microbatch=1"]  # two of them: copies agree after the last
-LONG = ["run.steps=120", "run.checkpoint_every=20"]  # far longer than it takes to see where it is
-MASKED = ["model.context=256", "run.seed=2", "run.steps=2", "run.recompute=selective", "run.document_mask=true"]
+LONG = ["run.steps=70", "run.checkpoint_every=10"]  # far longer than it takes to see where it is
+MASKED = ["model.context=128", "run.seed=2", "run.steps=2", "run.recompute=selective", "run.document_mask=true"]
 RAGGED = ["run.steps=3", "run.microbatch=1"]
 COMPILED = ["model.layers=1", "run.steps=1", "run.compile=true"]
-
-
-@dataclass
-class Processes:
-    """So many processes that run jobs; their output and how they ended are in `directory`."""
-
-    count: int
-    jobs: list[dict[str, Any]]
-    directory: Path
-
-    def __post_init__(self) -> None:
-        self.directory.mkdir()
-        (self.directory / "jobs.json").write_text(json.dumps(self.jobs))
-        command = [sys.executable, str(WORKER), str(self.count), str(self.directory)]
-        self.launcher = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=ROOT)
-
-    def send(self, rank: int, number: int) -> None:
-        os.kill(json.loads((self.directory / "pids.json").read_text())[rank], number)
-
-    def said(self, rank: int) -> str:
-        return (self.directory / f"said-{rank}").read_text()
-
-    def ended(self) -> list[int]:
-        """Wait for all of them: their exit codes, by rank."""
-        try:
-            self.launcher.wait(300)
-        finally:
-            if self.launcher.poll() is None:
-                for rank in range(self.count):
-                    self.send(rank, signal.SIGKILL)
-        codes: list[int] = json.loads((self.directory / "ended.json").read_text())
-        return codes
-
-    def wait_for_step(self, out: Path, step: int) -> None:
-        path, deadline = out / "log.jsonl", time.monotonic() + 120
-        while time.monotonic() < deadline and self.launcher.poll() is None:
-            if path.is_file() and f'\n{{"step": {step},' in path.read_text():
-                return
-            time.sleep(0.02)
-        raise AssertionError(f"step {step} never came: {self.ended()} {self.said(0)}")
-
-
-def together(processes: int, jobs: list[dict[str, Any]], directory: Path) -> None:
-    running = Processes(processes, jobs, directory)
-    assert running.ended() == [0] * processes, running.said(0) + running.said(processes - 1)
 
 
 def alone(data: Path, out: Path, more: list[str] | None = None, stop: pretrain.Stop | None = None) -> None:
@@ -143,7 +97,7 @@ def take_down_half(data: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def two(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two(corpus: Path, processes: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything that two processes do, in one start of them: a directory per training."""
     root = tmp_path_factory.mktemp("two")
     alone(corpus, root / "one")
@@ -174,9 +128,13 @@ def two(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         job("whole", [*SHARD, *LONG]),
         job("tensor-compiled", [*TENSOR, *COMPILED], backend="aot_eager"),
         {**job("ragged", [*SHARD, *RAGGED]), "data": str(ragged)},
+        job("background", [*SHARD, "run.checkpoint_async=true", "run.checkpoint_every=2"]),
+        job("full-False", [*SHARD, "run.checkpoint_every=2"], limit=20_000),
+        job("full-True", [*SHARD, "run.checkpoint_async=true", "run.checkpoint_every=2"], limit=20_000),
         job("spoiled", SHARD, spoil=3),
     ]
-    together(2, jobs, root / "processes")
+    running = processes(2, jobs, root / "processes")
+    assert running.ended() == [0, 0], running.said(0) + running.said(1)
     for name in ("shard-halves", "shard-to-one", "tensor-to-one"):
         (root / f"{name}-at-3").symlink_to(root / name / "checkpoint-0000003")
     for name in ("shard-to-one", "tensor-to-one"):
@@ -184,10 +142,11 @@ def two(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("layout", ["shard", "tensor", "replicate"])
-def test_two_processes_learn_what_one_learns(two: Path, layout: str) -> None:
-    assert losses(two / layout) == pytest.approx(losses(two / "one"), rel=0, abs=1e-6)
-    assert norms(two / layout) == pytest.approx(norms(two / "one"), rel=1e-6)
+@pytest.mark.parametrize(("layout", "criterion"), [("shard", 1e-6), ("tensor", 5e-7), ("replicate", 1e-6)])
+def test_two_processes_learn_what_one_learns(two: Path, layout: str, criterion: float) -> None:
+    """Six steps: to 1e-6, and with tensor parallelism to seven digits of 6.2."""
+    assert losses(two / layout) == pytest.approx(losses(two / "one"), rel=0, abs=criterion)
+    assert norms(two / layout) == pytest.approx(norms(two / "one"), rel=0, abs=criterion)
     for mine, other in zip(log(two / layout), log(two / "one"), strict=True):
         assert mine.get("sources", {}) == pytest.approx(other.get("sources", {}), rel=1e-6)
         for source, score in mine.get("heldout", {}).items():
@@ -222,9 +181,10 @@ def test_three_steps_and_three_more_are_six_to_the_bit(two: Path) -> None:
     ("resumed", "straight"), [("one-to-shard", "shard"), ("shard-to-one", "one"), ("tensor-to-one", "one")]
 )
 def test_another_layout_continues(two: Path, resumed: str, straight: str) -> None:
+    """As floats, the losses are those of the layout that was not interrupted: 6.2 has a spacing of 4.8e-7 in fp32."""
     assert [record["step"] for record in log(two / resumed) if "loss" in record] == [1, 2, 3, 4, 5, 6]
     assert losses(two / resumed) == pytest.approx(losses(two / straight), rel=0, abs=1e-7)
-    assert norms(two / resumed) == pytest.approx(norms(two / straight), rel=3e-7)
+    assert norms(two / resumed) == pytest.approx(norms(two / straight), rel=0, abs=2e-7)
 
 
 @pytest.mark.parametrize(
@@ -253,25 +213,41 @@ def test_what_is_not_finite_in_one_process_is_skipped_in_all(two: Path) -> None:
     assert checkpoint.find(two / "spoiled").skipped == 1
 
 
+def test_what_is_written_in_the_background_is_the_same_to_the_bit(two: Path) -> None:
+    assert log(two / "background") == log(two / "shard")
+    assert_equal_tensors(checkpoint.find(two / "background").path, checkpoint.find(two / "shard").path)
+    assert [checkpoint.read(path).step for path in sorted((two / "background").glob("checkpoint-*"))] == [4, 6]
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_where_one_process_cannot_write_all_end_with_its_reason(two: Path, background: bool) -> None:
+    out = two / f"full-{background}"
+    for rank in (0, 1):
+        said = (out / f"said-{rank}").read_text()
+        assert re.search("checkpoint-0000002 could not be written: .*File too large", said)
+    assert list(out.glob("*checkpoint-*")) == []
+    assert losses(out)[-1] in losses(two / "shard")[1 : 5 if background else 2]
+
+
 def test_killed_then_terminated_then_continued_by_torchrun_is_the_uninterrupted_run(
-    two: Path, corpus: Path, tmp_path: Path
+    two: Path, corpus: Path, processes: Start, tmp_path: Path
 ) -> None:
     overrides = [word for override in [*BASE, *LONG, *SHARD] for word in ("--set", override)]
     out = tmp_path / "out"
     command = ["--data", str(corpus), "--out", str(out), "--device", "cpu", *overrides]
 
-    running = Processes(2, [{"command": command}], tmp_path / "killed")
-    running.wait_for_step(out, 27)
+    running = processes(2, [{"command": command}], tmp_path / "killed")
+    running.wait_for_step(out, 17)
     running.send(1, signal.SIGKILL)  # nothing is saved
     assert running.ended()[0] not in (0, 128 + signal.SIGTERM)  # the other does not wait for it
-    assert checkpoint.find(out).step % 20 == 0
+    assert checkpoint.find(out).step % 10 == 0
 
-    running = Processes(2, [{"command": command}], tmp_path / "terminated")
-    running.wait_for_step(out, 63)
+    running = processes(2, [{"command": command}], tmp_path / "terminated")
+    running.wait_for_step(out, 33)
     running.send(1, signal.SIGTERM)  # the other is not told
     assert running.ended() == [128 + signal.SIGTERM] * 2
     stopped = checkpoint.find(out).step
-    assert 63 <= stopped < 120
+    assert 33 <= stopped < 70
     assert f"stopped by SIGTERM; all up to step {stopped} is saved" in running.said(0)
     assert running.said(1) == ""
 
@@ -285,7 +261,9 @@ def test_killed_then_terminated_then_continued_by_torchrun_is_the_uninterrupted_
     assert_equal_tensors(checkpoint.find(out).path, checkpoint.find(two / "whole").path)
 
 
-def test_four_processes_shard_copies_and_shard_what_tensor_parallelism_cut(corpus: Path, tmp_path: Path) -> None:
+def test_four_processes_shard_copies_and_shard_what_tensor_parallelism_cut(
+    corpus: Path, processes: Start, tmp_path: Path
+) -> None:
     short, tied = "run.steps=2", "model.tied=true"
     accumulated = [short, "run.sequences=8", "run.microbatch=1"]  # two microbatches in each process
     layouts = {
@@ -294,7 +272,8 @@ def test_four_processes_shard_copies_and_shard_what_tensor_parallelism_cut(corpu
     }
     jobs = [{"data": str(corpus), "out": str(tmp_path / name), "overrides": BASE + x} for name, x in layouts.items()]
     jobs.append({**jobs[1], "keep": str(tmp_path / "kept")})
-    together(4, jobs, tmp_path / "processes")
+    running = processes(4, jobs, tmp_path / "processes")
+    assert running.ended() == [0] * 4, running.said(0) + running.said(3)
     for name, more in (("copies-of-shards", accumulated), ("shards-of-cuts", [short, tied])):
         alone(corpus, tmp_path / "one" / name, more)
         assert losses(tmp_path / name) == pytest.approx(losses(tmp_path / "one" / name), rel=0, abs=1e-6)

@@ -12,11 +12,12 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from curation.errors import UserError
 from trainer import parallel, plan
-from trainer.config import Config, ModelConfig, ParallelConfig, RunConfig, load
+from trainer.config import Config, ModelConfig, ParallelConfig, RunConfig, load, named
 from trainer.flops import GPUS
 from trainer.memory import deep_step, saved_by_compiled_block, state, step
 from trainer.model import Block, Llama, rotations
 from trainer.optim import adamw
+from trainer.parallel import World
 
 SMALL = ModelConfig(dim=64, layers=5, heads=4, kv_heads=2, ffn=160, context=32, vocabulary=304)
 MODES = ("none", "selective", "full")
@@ -26,10 +27,12 @@ def run(sequences: int = 64, **changes: object) -> Config:
     return Config(model=dataclasses.replace(SMALL, **changes), run=RunConfig(steps=10, sequences=sequences))
 
 
-@pytest.mark.parametrize(("recompute", "sharded"), [("none", True), ("selective", False), ("full", False)])
-def test_tensors_without_data_take_what_real_ones_take(recompute: str, sharded: bool) -> None:
-    config = dataclasses.replace(SMALL, layers=1)
-    assert step(config, 2, recompute, sharded) == step(config, 2, recompute, sharded, fake=False)
+@pytest.mark.parametrize(
+    ("recompute", "sharded", "fp32"), [("none", True, False), ("selective", False, True), ("full", False, False)]
+)
+def test_tensors_without_data_take_what_real_ones_take(recompute: str, sharded: bool, fp32: bool) -> None:
+    config, how = dataclasses.replace(SMALL, layers=1), (2, recompute, sharded)
+    assert step(config, *how, fp32=fp32) == step(config, *how, fp32=fp32, fake=False)
 
 
 @pytest.mark.parametrize(("recompute", "sharded"), [("none", False), ("selective", True), ("full", False)])
@@ -132,9 +135,9 @@ def test_nothing_is_recomputed_before_one_sequence_does_not_fit(monkeypatch: pyt
     assert wanted[0] > wanted[1] > wanted[2]
     for mode, need in zip(MODES, wanted, strict=True):
         assert chosen(config, 1, need + 64) == (1, 1, 1, 1, mode)
-    with pytest.raises(UserError, match=r"does not fit --gpus 1 .*; 2 would do"):
+    with pytest.raises(UserError, match=r"no layout fits 1 x 0 GB; 2 would do"):
         plan.choose(config, 1, wanted[2] - 64, compiled=False)
-    with pytest.raises(UserError, match=r"does not fit --gpus 1 .*; no number of them will do"):
+    with pytest.raises(UserError, match="no layout fits 1 x 0 GB; no number of them will do"):
         plan.choose(config, 1, 1.0, compiled=False)
 
 
@@ -144,6 +147,20 @@ def test_microbatches_grow_to_what_fits_and_divides(monkeypatch: pytest.MonkeyPa
     assert chosen(run(sequences=4), 1, four + 64) == (1, 1, 1, 4, "none")
     assert chosen(run(sequences=4), 1, four - 64) == (1, 1, 1, 2, "none")
     assert chosen(run(sequences=6), 1, 80e9) == (1, 1, 1, 2, "none")
+
+
+def test_a_training_that_does_not_fit_is_refused_with_what_would(capsys: pytest.CaptureFixture[str]) -> None:
+    """On the CPU all is fp32: 8 rows of a preset of ours, and the same with room for it, and for its weights only."""
+    world, config = World(torch.device("cpu")), run(sequences=8, context=512)
+    config = dataclasses.replace(config, run=dataclasses.replace(config.run, microbatch=8))
+    need = plan.memory(config.model, plan.Layout(1, 1, 1, 8, "none"), 0.0, False, fp32=True).total
+    plan.refuse(config, world, need / (1 - plan._SLACK) + 64)
+    with pytest.raises(UserError, match=r"microbatches of 8 x 512 tokens need .*--set run\.microbatch=4 .* would fit"):
+        plan.refuse(config, world, need / (1 - plan._SLACK) - 64)
+    with pytest.raises(UserError, match=r"alone on each of cpu, which has 1\.0: 128 processes could hold them"):
+        plan.refuse(load("llama1-7b"), world, 1e9)
+    with pytest.raises(UserError, match="cannot be divided"):
+        plan.refuse(run(sequences=3), World(torch.device("cpu"), 0, 2, (1, 2, 1)), 1e12)
 
 
 def test_more_gpus_than_64_hold_replicas_and_an_undividable_step_is_refused() -> None:
@@ -183,10 +200,10 @@ def test_the_assumed_speed_is_the_rooflines_goal_on_one_node_and_a_published_one
 
 
 def test_the_short_name_of_a_preset_and_amounts_with_a_letter(capsys: pytest.CaptureFixture[str]) -> None:
-    assert plan.named("7b") == ("llama1-7b", ["llama2-7b"])
-    assert plan.named("65b") == ("llama1-65b", [])
-    assert plan.named("125m") == ("125m", [])
-    assert plan.named("nonsense") == ("nonsense", [])
+    assert named("7b") == ("llama1-7b", ["llama2-7b"])
+    assert named("65b") == ("llama1-65b", [])
+    assert named("125m") == ("125m", [])
+    assert named("nonsense") == ("nonsense", [])
     assert [plan.amount(text) for text in ("1.4e12", "1.4T", "300m", "7")] == [1400 * 10**9] * 2 + [300 * 10**6, 7]
     for text in ("", "T", "x", "0", "-1", "nan", "inf", "1e30"):
         with pytest.raises(UserError, match="--tokens"):

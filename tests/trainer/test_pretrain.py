@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ from trainer.config import load
 from trainer.evaluate import evaluate_unigram, from_log, total, unigram
 
 CPU = torch.device("cpu")
-ROOT = Path(pretrain.__file__).parents[1]
+Start = Callable[[int, list[dict[str, Any]], Path], Any]  # conftest.py
 SHAPE = {"dim": 16, "layers": 1, "heads": 2, "kv_heads": 1, "ffn": 32, "context": 32}
 RUN = {"sequences": 4, "evaluate_every": 50, "evaluate_tokens": 500, "checkpoint_every": 10}
 OVERRIDES = [f"model.{k}={v}" for k, v in SHAPE.items()] + [f"run.{k}={v}" for k, v in RUN.items()]
@@ -38,22 +38,18 @@ def run(data: Path, out: Path, *more: str) -> int:
     return exit_on_user_error(lambda: pretrain.main(flags(data, out, *more)))
 
 
-def start(data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "trainer.pretrain", *flags(data, out, *more)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def wait_for_step(process: subprocess.Popen[str], out: Path, step: int) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if (out / "log.jsonl").is_file() and f'\n{{"step": {step},' in (out / "log.jsonl").read_text():
-            return
-        time.sleep(0.002)
-    process.kill()
-    raise AssertionError(f"step {step} never came: {process.communicate()[0]}")
+def stop_while_writing(running: Any, out: Path) -> Path:
+    """Stops the process (SIGSTOP) when a checkpoint is on its way to the disk, and returns how far that is."""
+    pid, deadline = json.loads((running.directory / "pids.json").read_text())[0], time.monotonic() + 120
+    while time.monotonic() < deadline and running.running():
+        for half in out.glob(".checkpoint-*.tmp"):
+            os.kill(pid, signal.SIGSTOP)
+            while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+                time.sleep(0.0005)
+            if half.is_dir() and not (half / "checkpoint.json").exists():
+                return half
+            os.kill(pid, signal.SIGCONT)
+    raise AssertionError(f"no checkpoint was seen while it was written: {running.said()}")
 
 
 def losses(out: Path) -> list[tuple[int, float, float]]:
@@ -101,24 +97,42 @@ def test_three_steps_and_three_more_are_six_to_the_bit(corpus: Path, tmp_path: P
     assert_same_run(tmp_path / "straight", tmp_path / "halves")
 
 
-def test_killed_then_terminated_then_continued_is_the_uninterrupted_run(corpus: Path, tmp_path: Path) -> None:
-    steps, broken = ("--steps", "150"), tmp_path / "broken"
-    process = start(corpus, broken, *steps)
-    wait_for_step(process, broken, 27)
-    process.kill()  # SIGKILL: nothing is saved, nothing is flushed
-    process.communicate()
-    assert checkpoint.find(broken).step < losses(broken)[-1][0] < 150
-    process = start(corpus, broken, *steps)
-    wait_for_step(process, broken, 73)
-    process.terminate()
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
+@pytest.mark.xdist_group("processes")
+def test_killed_then_terminated_then_continued_is_the_uninterrupted_run(
+    corpus: Path, processes: Start, tmp_path: Path
+) -> None:
+    """With checkpoints in the background, the first process is killed (SIGKILL) in the middle of writing one."""
+    steps, broken = ("--steps", "90"), tmp_path / "broken"
+    job = {"command": flags(corpus, broken, *steps, "--set", "run.checkpoint_async=true")}
+    running = processes(1, [job], tmp_path / "killed")
+    running.wait_for_step(broken, 17)
+    half = stop_while_writing(running, broken)
+    running.send(0, signal.SIGKILL)
+    assert running.ended() == [-signal.SIGKILL]
+    assert half.is_dir()
+    assert checkpoint.find(broken).step < losses(broken)[-1][0] < 90
+    running = processes(1, [job], tmp_path / "terminated")
+    running.wait_for_step(broken, 53)
+    running.send(0, signal.SIGTERM)
+    assert running.ended() == [128 + signal.SIGTERM]
     stopped = checkpoint.find(broken).step
-    assert 73 <= stopped == losses(broken)[-1][0] < 150
-    assert f"stopped by SIGTERM; all up to step {stopped} is saved" in said
+    assert 53 <= stopped == losses(broken)[-1][0] < 90
+    assert f"stopped by SIGTERM; all up to step {stopped} is saved" in running.said()
     assert run(corpus, broken, *steps) == 0
     assert run(corpus, tmp_path / "whole", *steps) == 0
     assert_same_run(tmp_path / "whole", broken)
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_never_the_last_good_one(corpus: Path, tmp_path: Path) -> None:
+    config, dataset = load("tiny", [*OVERRIDES, "run.steps=4", "run.checkpoint_every=1"]), Dataset.open(corpus)
+    pretrain.train(config, dataset, tmp_path, CPU, StopAfter(tmp_path, 2))
+    (tmp_path / "checkpoint-0000002" / "optimiser.safetensors").write_bytes(b"")
+    training = pretrain.begin(config, dataset, tmp_path, CPU)
+    assert training.step == 1
+    training.advance()
+    training.advance()
+    training.save()
+    assert [checkpoint.read(path).step for path in sorted(tmp_path.glob("checkpoint-*"))] == [1, 3]
 
 
 def test_the_log_is_on_the_disk_before_the_checkpoint_that_covers_it(
@@ -139,20 +153,27 @@ def test_the_log_is_on_the_disk_before_the_checkpoint_that_covers_it(
     assert flushed.index(3) == len(flushed) // 2
 
 
-def test_microbatches_add_up_to_the_same_step(corpus: Path, tmp_path: Path) -> None:
-    dataset = Dataset.open(corpus)
-    for name, size in (("at-once", 4), ("ragged", 3), ("single", 1)):
-        config = load("tiny", [*OVERRIDES, "run.steps=3", f"run.microbatch={size}"])
-        pretrain.train(config, dataset, tmp_path / name, CPU, pretrain.Stop())
-    for other in ("ragged", "single"):
-        for a, b in zip(losses(tmp_path / "at-once"), losses(tmp_path / other), strict=True):
-            assert a == pytest.approx(b, rel=1e-5)
+def test_a_checkpoint_that_cannot_be_written_ends_the_run_in_one_line(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # of the moments there are more
+    try:
+        assert run(corpus, tmp_path, "--steps", "150", "--set", "run.checkpoint_async=true") == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "checkpoint-0000010 could not be written: " in said
+    assert "there is none before it" in said
+    assert 10 <= losses(tmp_path)[-1][0] <= 20  # the next would have waited for it
 
 
 def test_it_learns_real_text_better_than_a_unigram_and_says_so(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bigger = {"model.dim": 64, "model.heads": 4, "model.ffn": 160, "run.sequences": 16, "run.evaluate_tokens": 4000}
+    bigger = {"model.dim": 64, "model.heads": 4, "model.ffn": 160, "run.sequences": 16}
+    bigger |= {"run.evaluate_tokens": 4000, "run.checkpoint_every": 60}
     more = [word for k, v in bigger.items() for word in ("--set", f"{k}={v}")]
     assert run(corpus, tmp_path / "run", "--steps", "120", *more) == 0
     said = capsys.readouterr().out
@@ -214,9 +235,43 @@ def test_what_the_user_did_wrong_is_one_line_and_exit_2(
     assert "did you mean optimiser.lr?" in said(corpus, "--set", "optimiser.lr_=1")
     assert "there is no preset 'huge'" in said(corpus, "--preset", "huge")
     assert "--set model.vocabulary=512" in said(corpus, "--set", "model.vocabulary=100")
+    assert "model.context = 129: tiny is made for" in said(corpus, "--set", "model.context=129")
+    assert "tensor = 2 do not make 1 processes" in said(corpus, "--set", "parallel.tensor=2")
     assert "--out" in said(corpus, out=corpus / "manifest.json")
+    assert not (tmp_path / "run").exists()
     if not torch.cuda.is_available():
         assert "--device cuda" in said(corpus, "--device", "cuda")
+
+
+@pytest.mark.xdist_group("processes")
+def test_a_model_that_does_not_fit_the_memory_is_refused_before_anything_is_made(
+    corpus: Path, processes: Start, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    command = ["--data", str(corpus), "--out", str(out), "--preset", "llama1-65b", "--device", "cpu"]
+    running = processes(1, [{"command": command}], tmp_path / "refused")
+    assert running.ended() == [2]
+    assert running.said().count("\n") == 1
+    assert "65,285,660,672 parameters take 1044.6 GB for weights, gradients and moments alone" in running.said()
+    assert not out.exists()
+
+
+def test_half_written_checkpoints_are_passed_over_and_where_none_is_whole_nothing_is_begun_anew(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for steps in (1, 2):
+        assert run(corpus, tmp_path, "--steps", "2", "--set", f"run.checkpoint_every={steps}") == 0
+    for step, passed_over, code in ((2, 1, 0), (1, 2, 2)):
+        (tmp_path / f"checkpoint-000000{step}" / "model.safetensors").write_bytes(b"")
+        capsys.readouterr()
+        assert run(corpus, tmp_path, "--steps", "2") == code
+        said = capsys.readouterr()
+        assert said.err.count("passed over: ") == passed_over
+        if code:
+            assert "2 checkpoints and none is whole: remove them or choose another --out" in said.err
+        else:
+            assert "continuing after step 1 of 2" in said.out
+            (tmp_path / "checkpoint-0000002" / "model.safetensors").write_bytes(b"")
 
 
 def test_a_run_is_not_continued_on_other_data_or_with_other_settings(corpus: Path, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_what_went_costs_nothing_and_teaches_nothing(less: Path) -> None:
     """The loss of a step is that of the tokens that are left, and so is its gradient."""
     dataset = Dataset.open(less)
     training = pretrain.begin(load("tiny", OPTIONS), dataset, less.parent / "out", CPU)
-    epoch = training.loader.batch(0, training.loader.windows // 4 * 4).reshape(-1, 4, 33)
+    epoch = training.loader.loaders[0].batch(0, training.loader.loaders[0].windows // 4 * 4).reshape(-1, 4, 33)
     number = int(np.flatnonzero((epoch == IGNORED).sum(axis=(1, 2)) > 20)[0])
     g, batch = 4 * number, epoch[number]
     stays = batch[:, 1:] != IGNORED
@@ -117,7 +117,7 @@ def test_the_loss_of_each_source_is_that_of_its_own_tokens(less: Path, tmp_path:
         parameter.data += spread
     row = np.concatenate(pieces)
     source = np.concatenate([[-1 if i in gone else i % 2] * len(piece) for i, piece in enumerate(pieces)])
-    windows = training.loader.order(0, 4)
+    windows = training.loader.loaders[0].order(0, 4)
     at = windows[:, None] * 32 + np.arange(33)
     tokens = np.where(source[at] < 0, IGNORED, row[at])
     losses, of = token_losses(twin, torch.from_numpy(tokens)).detach().numpy(), source[at[:, 1:]]
@@ -140,7 +140,7 @@ def steps(data: Path, out: Path, count: int) -> None:
     training = pretrain.begin(config, Dataset.open(data), out, CPU)
     for _ in range(count):
         training.advance()
-    training.save(out)
+    training.save()
 
 
 def test_a_checkpoint_goes_on_with_what_is_left_and_not_the_other_way(
@@ -156,7 +156,7 @@ def test_a_checkpoint_goes_on_with_what_is_left_and_not_the_other_way(
     least = take_down(less, tmp_path / "least", {"train-00001": [0, 5, 6, 9]})
     assert Dataset.open(least).ancestors == (Dataset.open(corpus).id, Dataset.open(less).id)
     assert pretrain.begin(config, Dataset.open(least), out, CPU).g == 16
-    assert np.array_equal(Loader(Dataset.open(least), 0, 32).order(0, 99), resumed.loader.order(0, 99))
+    assert np.array_equal(Loader(Dataset.open(least), 0, 32).order(0, 99), resumed.loader.loaders[0].order(0, 99))
     other = take_down(corpus, tmp_path / "other", {"train-00001": [7]})
     for data in (corpus, other):  # the checkpoint has seen another dataset than these, or than what they came from
         with pytest.raises(UserError, match="was trained on dataset"):
