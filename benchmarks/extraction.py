@@ -1,18 +1,19 @@
-"""How well and how fast each extractor finds the main text: strings that must be in it, strings that must not be.
+"""How well and how fast each extractor finds the main text of pages whose main text is known.
 
-    python -m benchmarks.extraction --gold GOLD.json --warc 'pages-*.warc.gz' [--rows ROWS.jsonl]
+    python -m benchmarks.extraction --gold GOLD.json --warc 'pages-*.warc.gz' [--half report] [--rows ROWS.jsonl]
 
-GOLD.json: {url: {"with": [strings of the main text], "without": [strings of what surrounds it]}}. Over all strings of
-all pages together, with white space collapsed in text and string:
+GOLD.json is one of
 
-    precision = "with" strings found / strings found         F1 = 2 P R / (P + R)
-    recall    = "with" strings found / "with" strings
+    {url: {"with": [strings of the main text], "without": [strings of what surrounds it]}}
+    {url: text}    {url: {"articleBody": text}}    {name: {"articleBody": text, "url": url}}
 
-A page that an extractor drops has the empty text. CPU ms a page: process time of the whole call (gates, character
-encoding, parsing, extraction), each page's least of --repeats rounds, after one round that only warms up.
+and `benchmarks/extraction_scores.py` says what F1 is for either, and where its 95 % intervals come from. A page that an
+extractor drops has the empty text. CPU ms a page: process time of the whole call (gates, character encoding, parsing,
+extraction), each page's least of --repeats rounds, all extractors in turn on each page, after one round that only
+warms up. The second table says what F1 and time would be if more or fewer pages went from winnow to trafilatura.
 
 Pages are in two halves by a hash of their host. Settings are chosen on `dev`; figures that are published are those of
-`report`, and nothing is ever tuned on it.
+`report`, and nothing is ever tuned on it. Pages of the half that is not asked for are not extracted.
 """
 
 from __future__ import annotations
@@ -24,60 +25,29 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from benchmarks.extraction_scores import Gold, GoldText, Row, collapsed
+from benchmarks.extraction_tables import REFERENCES, curve, table
+from curation.decode import decode
 from curation.document import Document, Drop, Page
-from curation.errors import CommandLine, DataError, InputError, exit_on_user_error
+from curation.errors import CommandLine, DataError, InputError, ModelError, exit_on_user_error
 from curation.extractors.trafilatura import Trafilatura
 from curation.records import read_range
 
 Extract = Callable[[Page], Document | Drop]
 
 HALVES = ("dev", "report")
+NEVER_SLOW = "winnow, never slow"  # no page goes on to trafilatura, whatever the doubt
 
 
-@dataclass(frozen=True, slots=True)
-class Gold:
-    """What the main text of a page must have and must not have; white space collapsed, NFC."""
-
-    present: tuple[str, ...]
-    absent: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One extractor on one page: strings found of those that must be there, and of those that must not."""
-
-    extractor: str
-    url: str
-    half: str
-    found: int
-    must: int
-    unwanted: int
-    must_not: int
-    characters: int
-    ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Of many rows. `precision` is 1 where nothing was found, `recall` where there was nothing to find."""
-
-    pages: int
-    empty: int
-    precision: float
-    recall: float
-    f1: float
-    ms: float
-    p99_ms: float
-
-
-def extractors() -> dict[str, Extract]:
-    """By name, all that are installed."""
+def extractors(model: Path | None = None) -> dict[str, Extract]:
+    """By name, all that are installed; winnow with that model of main text, or with the one that it comes with."""
     found: dict[str, Extract] = {
+        **winnows(model),
         "trafilatura fast": Trafilatura(),
         "trafilatura default": Trafilatura(fast=False),
         "trafilatura fast + precision": Trafilatura(favor_precision=True),
@@ -94,9 +64,43 @@ def extractors() -> dict[str, Extract]:
     return found
 
 
+def winnows(model: Path | None) -> dict[str, Extract]:
+    try:
+        from curation.extractors.winnow import Winnow
+        from curation.main_text.model import shipped
+
+        if model is None:
+            shipped()
+    except (ImportError, OSError, ModelError) as error:
+        print(f"the rows of winnow are left out: {error}", file=sys.stderr)
+        return {}
+    artifact = {"model": model} if model else {}
+    usual = Winnow(model="model" if model else "")
+    return {"winnow": usual.load(artifact), NEVER_SLOW: replace(usual, max_doubt=1.0).load(artifact)}
+
+
+def doubt_of(page: Page, model: Path | None) -> float:
+    """What winnow says about its own text of this page; 0 for what is no text."""
+    from curation.main_text.model import judge, read, shipped
+    from curation.main_text.scan import scan
+
+    try:
+        return judge(read(model) if model else shipped(), scan(decode(page.body, page.charset))).doubt
+    except DataError:
+        return 0.0
+
+
+def choose(names: Sequence[str] | None, model: Path | None = None) -> dict[str, Extract]:
+    """These of the extractors, or all. Raises InputError for a name that none has."""
+    offered = extractors(model)
+    if unknown := set(names or ()) - set(offered):
+        raise InputError(f"there is no extractor {', '.join(sorted(unknown))}; there are {', '.join(offered)}")
+    return {name: offered[name] for name in names or offered}
+
+
 def host_of(url: str) -> str:
     """Lower case, without `www.`: of an archived copy the site's own. Where there is none (`hard::x.org-a.html`) the
-    name as it stands."""
+    whole name as it stands: each such page is a host of its own."""
     inner = max(url.rfind("http://"), url.rfind("https://"))
     host = urlsplit(url[max(inner, 0) :]).hostname or url.rpartition("::")[2]
     return host.lower().removeprefix("www.")
@@ -107,21 +111,27 @@ def half_of(url: str) -> str:
     return HALVES[hashlib.sha256(host_of(url).encode()).digest()[0] >> 7]
 
 
-def load_gold(path: Path) -> dict[str, Gold]:
+def load_gold(path: Path) -> dict[str, Gold] | dict[str, GoldText]:
+    """By URL. Raises InputError for a file of another form, or of both forms."""
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            url.strip(): Gold(tuple(map(collapsed, strings["with"])), tuple(map(collapsed, strings["without"])))
-            for url, strings in table.items()
-        }
+        if all(isinstance(entry, dict) and "with" in entry for entry in table.values()):
+            return {url.strip(): _strings(entry) for url, entry in table.items()}
+        return dict(_text(url, entry) for url, entry in table.items())
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f'{path} is not JSON of the form {{url: {{"with": [...], "without": [...]}}}}') from None
+        forms = '{url: {"with": [...], "without": [...]}} or {url: text or {"articleBody": text}}'
+        raise InputError(f"{path} is not JSON of the form {forms}") from None
 
 
-def collapsed(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).split())
+def _strings(entry: dict[str, list[str]]) -> Gold:
+    return Gold(tuple(map(collapsed, entry["with"])), tuple(map(collapsed, entry["without"])))
+
+
+def _text(key: str, entry: str | dict[str, str]) -> tuple[str, GoldText]:
+    url, text = (key, entry) if isinstance(entry, str) else (entry.get("url", key), entry["articleBody"])
+    return url.strip(), GoldText(unicodedata.normalize("NFC", text))
 
 
 def read_pages(patterns: Iterable[str]) -> Iterator[Page]:
@@ -148,86 +158,59 @@ def text_of(extract: Extract, page: Page) -> str:
 
 
 def measure(
-    name: str, extract: Extract, pages: Sequence[Page], gold: Mapping[str, Gold], repeats: int
-) -> Iterator[Row]:
-    texts = [text_of(extract, page) for page in pages]
-    least = [float("inf")] * len(pages)
-    for _ in range(repeats):
+    extractors: Mapping[str, Extract], pages: Sequence[Page], gold: Mapping[str, Gold | GoldText], repeats: int
+) -> list[Row]:
+    """Rows by extractor, then by page."""
+    texts = {name: [text_of(extract, page) for page in pages] for name, extract in extractors.items()}
+    least = {name: [float("inf")] * len(pages) for name in extractors}
+    for done in range(repeats):
         for number, page in enumerate(pages):
-            began = time.process_time()
-            text_of(extract, page)
-            least[number] = min(least[number], time.process_time() - began)
-    for page, text, seconds in zip(pages, texts, least, strict=True):
-        wanted, flat = gold[page.url], collapsed(text)
-        yield Row(
+            for name, extract in extractors.items():
+                began = time.process_time()
+                text_of(extract, page)
+                least[name][number] = min(least[name][number], time.process_time() - began)
+        print(f"round {done + 1} of {repeats}", file=sys.stderr, flush=True)
+    return [
+        Row(
             extractor=name,
             url=page.url,
+            host=host_of(page.url),
             half=half_of(page.url),
-            found=sum(string in flat for string in wanted.present),
-            must=len(wanted.present),
-            unwanted=sum(string in flat for string in wanted.absent),
-            must_not=len(wanted.absent),
-            characters=len(text),
-            ms=round(seconds * 1000, 3),
+            counts=gold[page.url].counts(texts[name][number]),
+            characters=len(texts[name][number]),
+            ms=round(least[name][number] * 1000, 3),
         )
-
-
-def score(rows: Sequence[Row]) -> Score:
-    found, unwanted = sum(row.found for row in rows), sum(row.unwanted for row in rows)
-    must = sum(row.must for row in rows)
-    precision = found / (found + unwanted) if found + unwanted else 1.0
-    recall = found / must if must else 1.0
-    times = sorted(row.ms for row in rows)
-    return Score(
-        pages=len(rows),
-        empty=sum(not row.characters for row in rows),
-        precision=precision,
-        recall=recall,
-        f1=2 * precision * recall / (precision + recall) if precision + recall else 0.0,
-        ms=sum(times) / len(times) if times else 0.0,
-        p99_ms=times[-1 - len(times) // 100] if times else 0.0,
-    )
-
-
-def table(rows: Sequence[Row], half: str) -> str:
-    """Markdown: one line an extractor, in the order in which they were measured."""
-    lines = [
-        f"| extractor ({half}) | pages | F1 | precision | recall | without text | CPU ms a page | 99th percentile |",
-        "|---|---|---|---|---|---|---|---|",
+        for name in extractors
+        for number, page in enumerate(pages)
     ]
-    for name in dict.fromkeys(row.extractor for row in rows):
-        s = score([row for row in rows if row.extractor == name and half in (row.half, "all")])
-        lines.append(
-            f"| {name} | {s.pages} | {s.f1:.3f} | {s.precision:.3f} | {s.recall:.3f} | {s.empty} "
-            f"| {s.ms:.1f} | {s.p99_ms:.0f} |"
-        )
-    return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandLine(prog="python -m benchmarks.extraction", description=__doc__.partition("\n")[0])
-    parser.add_argument("--gold", type=Path, required=True, help="JSON: {url: {with: [...], without: [...]}}")
+    parser.add_argument("--gold", type=Path, required=True, help="JSON: strings, or texts, by URL")
     parser.add_argument("--warc", nargs="+", required=True, help="archives that have the pages; globs are expanded")
+    parser.add_argument("--half", choices=(*HALVES, "all"), default="dev", help="of the pages, by their host")
     parser.add_argument("--extractors", nargs="+", metavar="NAME", help="measure only these, as the table names them")
+    parser.add_argument("--model", type=Path, help="an artifact of main text for winnow, not the one it comes with")
     parser.add_argument("--repeats", type=int, default=3, help="rounds of which each page's fastest counts")
     parser.add_argument("--rows", type=Path, help="write one JSON line for each extractor and page")
     arguments = parser.parse_args(argv)
-    offered = extractors()
-    if unknown := set(arguments.extractors or ()) - set(offered):
-        raise InputError(f"there is no extractor {', '.join(sorted(unknown))}; there are {', '.join(offered)}")
+    chosen = choose(arguments.extractors, arguments.model)
     gold = load_gold(arguments.gold)
-    pages = list({page.url: page for page in read_pages(arguments.warc) if page.url in gold}.values())
+    found = {page.url: page for page in read_pages(arguments.warc) if page.url in gold}
+    print(f"{len(found)} of {len(gold)} gold pages are in the archives", file=sys.stderr)
+    pages = [page for url, page in found.items() if arguments.half in (half_of(url), "all")]
     if not pages:
-        raise InputError("none of the pages is in the gold file")
-    print(f"{len(pages)} of {len(gold)} gold pages", file=sys.stderr)
-    rows: list[Row] = []
-    for name in arguments.extractors or offered:
-        began = time.monotonic()
-        rows += measure(name, offered[name], pages, gold, max(1, arguments.repeats))
-        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        raise InputError(f"none of the pages is in the gold file and in the half {arguments.half}")
+    rows = measure(chosen, pages, gold, max(1, arguments.repeats))
+    if NEVER_SLOW in chosen:
+        doubts = {page.url: doubt_of(page, arguments.model) for page in pages}
+        rows = [replace(row, doubt=doubts[row.url]) if row.extractor == NEVER_SLOW else row for row in rows]
     if arguments.rows:
         arguments.rows.write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows), encoding="utf-8")
-    print("\n\n".join(table(rows, half) for half in (*HALVES, "all")))
+    print(table(rows, arguments.half))
+    if {NEVER_SLOW, REFERENCES[0]} <= set(chosen):
+        print(f"\n{curve(rows, NEVER_SLOW, REFERENCES[0], arguments.half)}")
     return 0
 
 

@@ -112,19 +112,28 @@ def _metas(tree: HtmlElement) -> Iterator[tuple[str, str]]:
 
 
 def licence(tree: HtmlElement, url: str) -> str:
+    """`stated_licence` of a parsed page."""
+    elements = tree.iter("link", "a", "area")
+    links = ((each.get("rel") or "", each.get("property") or "", each.get("href")) for each in elements)
+    scripts = (each for each in tree.iter("script") if "ld+json" in (each.get("type") or "").lower())
+    return stated_licence(links, (each.text or "" for each in scripts), url)
+
+
+def stated_licence(links: Iterable[tuple[str, str, str | None]], scripts: Iterable[str], url: str) -> str:
     """The address of the licence that the page names as its own, absolute; "" when there is none.
 
-    The first of: an element with rel or property `license` (HTML, section 4.6.7.7; RDFa), `license` of a JSON-LD object
+    `links` are rel, property and href of <link>, <a> and <area>, `scripts` those of type ld+json, as they stand in it.
+    The first of: a link with rel or property `license` (HTML, section 4.6.7.7; RDFa), `license` of a JSON-LD object
     that is no picture or recording. Creative Commons' addresses are given in one form, without language and deed.
     """
-    for element in tree.iter("link", "a", "area"):
-        names = f"{element.get('rel') or ''} {element.get('property') or ''}".lower().split()
-        if any(name in _LICENCE_LINKS for name in names) and (found := _address(element.get("href"), url)):
+    for rel, property, href in links:
+        names = f"{rel} {property}".lower().split()
+        if any(name in _LICENCE_LINKS for name in names) and (found := _address(href, url)):
             return found
-    for script in tree.iter("script"):
-        if "ld+json" in (script.get("type") or "").lower() and 0 < len(script.text or "") <= _MOST_JSON:
+    for script in scripts:
+        if len(script) <= _MOST_JSON and _LICENCE_HINT in script:
             try:
-                value = json.loads(script.text)
+                value = json.loads(script)
             except (ValueError, RecursionError):
                 continue
             for stated in _stated(value):

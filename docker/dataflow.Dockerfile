@@ -33,4 +33,9 @@ RUN python -c "import apache_beam, pipelines.run; assert apache_beam.__version__
     && lmplz -o 2 -S 64M --discount_fallback -T /tmp --text /opt/winnow/constraints.txt --arpa /tmp/check.arpa \
     && rm /tmp/check.arpa
 
+# The page scanner is compiled here, for any CPU of this kind, or each worker would take a minute for it.
+ENV NUMBA_CACHE_DIR=/opt/winnow/compiled \
+    NUMBA_CPU_NAME=generic
+RUN python -c "from curation.extractors.winnow import Winnow; Winnow().prepare()" && chmod -R a+rX /opt/winnow/compiled
+
 ENTRYPOINT ["/opt/apache/beam/boot"]

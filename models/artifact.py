@@ -26,6 +26,7 @@ MANIFEST = "manifest.json"
 # What makes the artifact of each name (as far as its first "-"; `{rest}` is the rest), for when it is missing.
 _MAKERS = {
     "evals": "models.make_evals --evals DIR --name {rest}",
+    "extractor": "models.train_extractor --warc FILES --name extractor-{rest}",
     "language_id": "models.fetch language_id",
     "list": "models.make_list --name {rest}",
     "quality": "models.fetch dclm-quality",

@@ -58,7 +58,7 @@ class ProcessPart:
                 entry, steps = stage.steps[0], stage.steps[1:]
                 with Reading(part, account, reader_of(entry)) as reading:
                     pages = tombstones.standing(reading.pages(), gone, account)
-                    documents = extract(pages, entry.label, isolated(entry.step), account)
+                    documents = extract(pages, entry.label, isolated(self._load(entry)), account)
                     collected = self._steps(tombstones.standing(documents, gone, account), steps, account)
                 others, notes = reading.balances(), {"span": reading.span}
             else:

@@ -3,12 +3,13 @@ from __future__ import annotations
 import codecs
 import gzip
 import random
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.decode import codec_of, decode, is_binary
+from curation.decode import codec_of, decode, decode_to_utf8, is_binary
 from curation.errors import DataError
 
 TEXTS = {
@@ -176,3 +177,25 @@ def test_any_bytes_give_text_that_encodes_or_binary_body(body: bytes, charset: s
     else:
         assert text.encode("utf-8").decode() == text
         assert "\0" not in text
+
+
+@given(
+    st.text(max_size=40) | st.sampled_from(["\x0b", "\x7f", "\ufffe", "a\uffff", "\ufffd", "\r\n\t\f", "\x1f", "ｆ"])
+)
+def test_what_is_no_text_goes_from_text_and_from_utf8(text: str) -> None:
+    body = ("<p>" + text * 20).encode("utf-8", "replace")
+    kept = re.sub("[\x00-\x08\x0b\x0e-\x1f\x7f\ufffe\uffff]", "", body.decode())
+    try:
+        assert decode(body) == kept
+    except DataError:
+        assert is_binary(body)
+    else:
+        assert decode_to_utf8(body) == kept.encode()
+
+
+@pytest.mark.parametrize("codec", TEXTS)
+def test_to_utf8_is_the_same_text(codec: str) -> None:
+    for body in (page(TEXTS[codec]).encode(codec), page(TEXTS[codec]).encode("utf-16"), b"\xff\x80" * 40):
+        assert decode_to_utf8(body, codec) == decode(body, codec).encode()
+    with pytest.raises(DataError, match="%PDF"):
+        decode_to_utf8(b"%PDF-1.4", codec)
