@@ -39,8 +39,19 @@ from curation.errors import CommandLine, InputError, UserError, exit_on_user_err
 from trainer import config as configuration
 from trainer.bench_peers import MAKERS, Runner
 from trainer.config import Config
-from trainer.device import DEVICES, pick, synchronize
-from trainer.flops import GOAL, MILESTONE, VOCABULARY, ceiling, gpu_called, measured_peak, mfu, training
+from trainer.device import DEVICES, capacity, pick, synchronize
+from trainer.flops import (
+    GOAL,
+    MILESTONE,
+    VOCABULARY,
+    ceiling,
+    gpu_called,
+    measured_peak,
+    mfu,
+    training,
+    with_vocabulary,
+)
+from trainer.memory import state
 from trainer.model import parameters
 
 _RATE = ["optimiser.lr=1e-4", "schedule.warmup=0", "schedule.final=1.0"]  # small and constant
@@ -250,7 +261,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     short = {"run.microbatch": args.microbatch, "model.context": args.context, "model.layers": args.layers}
     short["run.recompute"] = args.recompute
     override = [*_RATE, *args.set, *(f"{key}={value}" for key, value in short.items() if value is not None)]
-    configs = {preset: configuration.load(configuration.named(preset)[0], override) for preset in args.presets}
+    named = {preset: configuration.load(configuration.named(preset)[0], override) for preset in args.presets}
+    configs = {preset: with_vocabulary(config) for preset, config in named.items()}
     names = ["ours", *(peers if "all" in args.peer else args.peer)]
     # what would fail after minutes of measuring fails now
     if any(config.run.document_mask for config in configs.values()):
@@ -260,16 +272,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError("--peer transformers: it is not installed; pip install transformers")
         if any(config.run.recompute == "selective" for config in configs.values()):
             raise UserError("--peer transformers has no selective recomputation: take --recompute none or full")
-    if args.json and not args.json.parent.is_dir():
-        raise InputError(f"--json {args.json}: there is no directory {args.json.parent}")
+    if args.json and (args.json.is_dir() or not args.json.parent.is_dir()):
+        raise InputError(f"--json {args.json}: it is a directory, or is to lie in one that is not there")
     device = pick(args.device)
+    for preset, config in configs.items():
+        # on a CPU those who wait do so in the same memory; activations come on top
+        needs = state(config.model).total * (len(names) if device.type == "cpu" else 1)
+        if needs > (room := capacity(device)):
+            raise UserError(
+                f"{preset} takes {needs / 1e9:.1f} GB for weights, gradients and moments alone, and {device} has"
+                f" {room / 1e9:.1f}: --layers N, fewer peers, or a smaller preset"
+            )
     peak = measured_peak(device)
     known = environment(device, peak)
     print(", ".join(f"{key} {value}" for key, value in known.items() if value is not None), flush=True)
     rows: list[dict[str, Any]] = []
     for preset, config in configs.items():
-        if config.model.vocabulary is None:
-            config = dataclasses.replace(config, model=dataclasses.replace(config.model, vocabulary=VOCABULARY))
         runners = measure(preset, config, names, device, args)
         for name, runner in runners.items():
             facts = {"gpu": known["gpu"], "accumulate": args.accumulate, "compile": compiled(name, device, args)}

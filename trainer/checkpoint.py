@@ -122,7 +122,7 @@ class Saver:
         }
         self._draft = temporary, final, description
         part = f"-{self.world.rank + 1:05d}-of-{self.world.size:05d}" if self.world.size > 1 else ""
-        kinds = {"model": model.state_dict(), "optimiser": _moments(model, optimiser) | _generators()}
+        kinds = {"model": model.state_dict(), "optimiser": moments_of(model, optimiser) | _generators()}
         shares: _Shares = {
             temporary / f"{kind}{part}.safetensors": (_header(tensors, self.world), _values(tensors, self.world))
             for kind, tensors in kinds.items()
@@ -179,7 +179,7 @@ class Saver:
             _flush(self.out)
         except OSError as error:
             raise InputError(f"{final} could not be written: {error}") from None
-        for old in _directories(self.out):
+        for old in directories(self.out).values():
             if old not in (final, self.good):  # what is newer than the good one was passed over as damaged
                 shutil.rmtree(old)
 
@@ -243,16 +243,14 @@ def latest(out: Path) -> Checkpoint | None:
 
     Raises InputError if none of those that are there is whole: nobody wants to start anew without being told.
     """
-    directories = _directories(out)
-    for path in directories:
+    there = directories(out)
+    for path in there.values():
         try:
             return read(path)
         except ModelError as error:
             print(f"passed over: {error}", file=sys.stderr)
-    if directories:
-        raise InputError(
-            f"{out} has {len(directories)} checkpoints and none is whole: remove them or choose another --out"
-        )
+    if there:
+        raise InputError(f"{out} has {len(there)} checkpoints and none is whole: remove them or choose another --out")
     return None
 
 
@@ -287,7 +285,7 @@ def read(path: Path) -> Checkpoint:
         known["datasets"] = description.get("datasets") or [{"id": description["dataset_id"], "weight": 1}]
         known |= {key: description.get(key, 0) for key in ("skipped", "skipped_in_a_row")}
         return Checkpoint(path=path, **known, config=from_dict(description["config"]))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} is damaged: {error!r}") from None
 
 
@@ -355,12 +353,8 @@ def tokenizer_of(dataset: Dataset) -> Path:
     return path
 
 
-def state(model: Llama, optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Weights and moments by name: what an update changes."""
-    return model.state_dict() | _moments(model, optimiser)
-
-
-def _moments(model: Llama, optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def moments_of(model: Llama, optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """AdamW's state by name, as a checkpoint has it."""
     parameters = dict(model.named_parameters())
     # There is none before the first update, which may have been skipped.
     state = {name: optimiser.state[parameter] for name, parameter in parameters.items() if optimiser.state}
@@ -374,10 +368,10 @@ def _generators() -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _directories(out: Path) -> list[Path]:
-    """Checkpoints in OUT by name, newest first, whole or not."""
+def directories(out: Path) -> dict[int, Path]:
+    """Checkpoints in OUT by their step, newest first, whole or not."""
     found = {int(path.name[11:]): path for path in out.glob("checkpoint-*") if path.name[11:].isdecimal()}
-    return [found[step] for step in sorted(found, reverse=True)]
+    return dict(sorted(found.items(), reverse=True))
 
 
 def _sha256(path: Path) -> str:

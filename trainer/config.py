@@ -176,9 +176,9 @@ def load(preset: str, overrides: typing.Sequence[str] = ()) -> Config:
         raise UserError(f"there is no preset {preset!r}{_near(preset, presets())}")
     try:
         table = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOML's, or UTF-8's
         raise UserError(f"{path} is not TOML: {error}") from None
-    longest = table.get("model", {}).get("context", 0)
+    longest = table["model"].get("context") if isinstance(table.get("model"), dict) else None
     for override in overrides:
         name, equals, text = override.partition("=")
         section, dot, key = name.strip().partition(".")
@@ -189,7 +189,7 @@ def load(preset: str, overrides: typing.Sequence[str] = ()) -> Config:
         except tomllib.TOMLDecodeError:
             table[section][key] = text.strip()
     config = from_dict(table)
-    if 0 < longest < config.model.context:
+    if isinstance(longest, int) and longest < config.model.context:
         raise UserError(
             f"model.context = {config.model.context}: {preset} is made for sequences of at most {longest} tokens; for"
             " longer ones write a preset of your own, a .toml file, with a model.rope_theta to match"
@@ -255,5 +255,5 @@ def _positive(section: Any, name: str, or_zero: tuple[str, ...] = ()) -> None:
     for item in dataclasses.fields(section):
         value = getattr(section, item.name)
         limit = "0 or more" if item.name in or_zero else "above 0"
-        if type(value) in (int, float) and not (value > 0 or (value == 0 and item.name in or_zero)):
-            raise UserError(f"{name}.{item.name} = {value}: it must be {limit}")
+        if type(value) in (int, float) and not (0 < value < 2**63 or (value == 0 and item.name in or_zero)):
+            raise UserError(f"{name}.{item.name} = {value}: it must be {limit}{', and below 2^63' * (value > 0)}")

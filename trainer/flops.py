@@ -12,16 +12,22 @@ Hardware operations are those a kernel really performs, with what it computes ag
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 from dataclasses import dataclass
 
 import torch
 
-from trainer.config import ModelConfig
+from trainer.config import Config, ModelConfig
 from trainer.device import synchronize
 
 VOCABULARY = 32_000  # where figures are wanted of a preset that leaves it to the tokenizer
+
+
+def with_vocabulary(config: Config) -> Config:
+    vocabulary = config.model.vocabulary or VOCABULARY
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, vocabulary=vocabulary))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +59,24 @@ def head_matrix(config: ModelConfig) -> int:
     return config.dim * config.vocabulary
 
 
-def training(config: ModelConfig, context: int | None = None) -> Flops:
-    """What a token costs in training, in sequences of `context` tokens (the configuration's, if None)."""
-    width, length = config.heads * config.head_dim, context or config.context
+def training(config: ModelConfig) -> Flops:
+    """What a token costs in training, in sequences of `config.context` tokens."""
+    width, length = config.heads * config.head_dim, config.context
     matrices = config.layers * block_matrices(config) + head_matrix(config)
     return Flops(6 * matrices, 12 * config.layers * width * length)
 
 
-def hardware(config: ModelConfig, recompute: str, context: int | None = None) -> int:
+def hardware(config: ModelConfig, recompute: str) -> int:
     """Operations performed per token: causal, with the scores that a fused attention computes again to go backward.
 
     Forward is two products of attention and backward five. `recompute` "selective" keeps the results of all products;
     "full" runs each block forward twice, but for its last product, whose result the backward pass has no use for.
     """
-    width, length = config.heads * config.head_dim, context or config.context
-    product = config.layers * width * length  # one causal product of attention
+    product = config.layers * config.heads * config.head_dim * config.context  # one causal product of attention
     again = 0
     if recompute == "full":
         again = 2 * config.layers * (block_matrices(config) - config.dim * config.ffn) + 2 * product
-    return training(config, context).matmuls + 7 * product + again
+    return training(config).matmuls + 7 * product + again
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +125,14 @@ def mfu(tokens_per_second: float, flops_per_token: float, peak: float) -> float:
     return tokens_per_second * flops_per_token / peak
 
 
-def measured_peak(device: torch.device, size: int | None = None, repeats: int | None = None) -> float:
-    """Operations per second of a square matrix product: the median of `repeats` timings. bf16 on CUDA, else fp32.
+def measured_peak(device: torch.device) -> float:
+    """Operations per second of a square matrix product: the median of some timings. bf16 on CUDA, else fp32.
 
     On random numbers: zeros cost less power, and a card that is limited by power then runs faster than it ever will.
-    On CUDA the defaults keep an H100 busy for a second and a half, so that its clock has settled.
+    On CUDA they keep an H100 busy for a second and a half, so that its clock has settled.
     """
     cuda = device.type == "cuda"
-    size = size or (8192 if cuda else 512)
-    repeats, inner = repeats or (50 if cuda else 7), 20 if cuda else 1
+    size, repeats, inner = (8192, 50, 20) if cuda else (512, 7, 1)
     a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16 if cuda else torch.float32) for _ in range(2))
     out = a @ b
     times = []
@@ -158,15 +162,13 @@ _ADAM_BYTES, _ADAM_TOKENS = 34, 524_288  # bytes per parameter of an update, and
 MILESTONE, GOAL = 0.80, 0.93  # of the ceiling: what to reach first, and what that published run shows can be reached
 
 
-def ceiling(
-    config: ModelConfig, gpu: GPU, recompute: str = "none", context: int | None = None, peak: float | None = None
-) -> float:
+def ceiling(config: ModelConfig, gpu: GPU, recompute: str = "none", peak: float | None = None) -> float:
     """Tokens per second of one GPU if nothing waits: time of products + attention + fused elementwise + AdamW.
 
     A model of what compiled bf16 training could reach, not a measurement. Communication is not in it. `peak` is what
     `measured_peak` found on this very GPU, where it was asked.
     """
-    length = context or config.context
+    length = config.context
     forwards = 2 if recompute == "full" else 1
     share = max((value for width, value in _WIDTHS if width <= config.dim), default=_WIDTHS[0][1] * config.dim / 768)
     products = 2 * (2 + forwards) * config.layers * block_matrices(config) + 6 * head_matrix(config)

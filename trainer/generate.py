@@ -8,6 +8,7 @@ for serving one: one text at a time.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -118,8 +119,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", choices=DEVICES, default="auto")
     args = parser.parse_args(argv)
-    if args.tokens < 1 or args.temperature < 0 or not 0 < args.top_p <= 1:
+    if args.tokens < 1 or not 0 <= args.temperature < math.inf or not 0 < args.top_p <= 1:
         raise UserError("--tokens must be 1 or more, --temperature 0 or more, and --top-p above 0 and at most 1")
+    if not 0 <= args.seed < 2**63:
+        raise UserError(f"--seed {args.seed}: it must be 0 or more, and below 2^63")
     device = pick(args.device)
     found = checkpoint.find(args.checkpoint)
     model = checkpoint.load_model(found, device)

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from curation.errors import InputError
+
 _WINDOW = 128  # steps that a z-score compares with
 _ENOUGH = 8
 
@@ -30,11 +32,15 @@ class Log:
         self.heldout: dict[int, dict[str, Any]] = {}
         self._recent: dict[str, deque[float]] = {key: deque(maxlen=_WINDOW) for key in ("loss", "grad_norm")}
         kept = []
-        for line in path.read_text().splitlines(keepends=True) if path.is_file() else ():
-            if step == 0 or not line.endswith("\n") or json.loads(line)["step"] > step:
-                break
-            kept.append(line)
-            self._remember(json.loads(line))
+        try:
+            for line, record in records(path) if step else ():
+                if record["step"] > step:
+                    break
+                kept.append(line)
+                self._remember(record)
+        except InputError:
+            if not kept or json.loads(kept[-1])["step"] < step:
+                raise  # else it is what a crash of the machine left behind the checkpoint
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         temporary.write_text("".join(kept))
         os.replace(temporary, path)
@@ -85,6 +91,18 @@ class Log:
             return
         for key, values in self._recent.items():
             values.append(record[key])
+
+
+def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line of a log and what it says, but for a last one that is being written. Raises InputError for another."""
+    text = path.read_text(errors="replace") if path.is_file() else ""
+    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(keepends=True), 1):
+        try:
+            record = json.loads(line)
+            int(record["step"])
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path} is damaged: line {number} is no step and no evaluation") from None
+        yield line, record
 
 
 def curves(record: dict[str, Any]) -> Iterator[tuple[str, float]]:

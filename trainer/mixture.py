@@ -62,7 +62,9 @@ class Mixture:
             if "=" in name and not Path(name).is_dir():
                 directory, _, weight = name.rpartition("=")
             if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", weight) or not Fraction(weight):
-                raise UserError(f"--data {name}: each of several needs a weight above 0, as in {directory}=0.3")
+                raise UserError(
+                    f"--data {name}: each of several needs a weight above 0, a plain number, as in {directory}=0.3"
+                )
             datasets.append(Dataset.open(directory))
             weights.append(Fraction(weight))
         return cls.mixed(datasets, weights)

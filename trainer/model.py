@@ -264,19 +264,6 @@ def compile_blocks(model: Llama, backend: str | Callable[..., Any] = "inductor")
         block._learn = learn  # type: ignore[method-assign]
 
 
-def token_losses(model: nn.Module, windows: Tensor) -> Tensor:
-    """-ln p of each next token: windows int64 [B, T + 1] in, fp32 [B, T] out. A target of -100 costs nothing.
-
-    With gradients enabled each loss can be differentiated, at the price of all logits; without, they are never made.
-    """
-    inputs, targets = windows[:, :-1].clamp(min=0), windows[:, 1:]
-    if not torch.is_grad_enabled():
-        losses: Tensor = model(inputs, targets)[1]
-        return losses
-    logits = model(inputs).float()
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
-
-
 def parameters(config: ModelConfig) -> int:
     """How many numbers the model learns."""
     with torch.device("meta"):

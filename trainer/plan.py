@@ -27,7 +27,6 @@ from trainer.flops import (
     GOAL,
     GPU,
     GPUS,
-    VOCABULARY,
     block_matrices,
     ceiling,
     gpu_called,
@@ -35,6 +34,7 @@ from trainer.flops import (
     head_matrix,
     mfu,
     training,
+    with_vocabulary,
 )
 from trainer.loss import CHUNK
 from trainer.memory import deep_step, state
@@ -125,11 +125,13 @@ def _candidates(config: Config, gpus: int) -> Iterator[Layout]:
     order += [(recompute, tensor) for tensor in (2, 4, 8) for recompute in ("selective", "full")]
     for recompute, tensor in order:
         data = gpus // tensor
+        if data * tensor != gpus or config.run.sequences % data:
+            continue  # trainer.pretrain would not take it, and of millions of GPUs the divisors are not sought
         sizes = [size for size in range(1, data + 1) if data % size == 0]
         group = min(data, _GROUP)
         for shards in sorted(sizes, key=lambda size: (size < group, size if size >= group else -size)):
             layout = Layout(shards, data // shards, tensor, 1, recompute)
-            if data * tensor == gpus and _divides(config, layout):
+            if _divides(config, layout):
                 yield layout
 
 
@@ -240,9 +242,11 @@ def measured(path: Path, gpu: GPU) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
         rows = [row for row in found["rows"] if row["who"] == "ours" and row["of_ceiling"]]
-        name = found["environment"]["gpu"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"--bench {path}: {error!r}") from None
+        name, _ = found["environment"]["gpu"], found["environment"]["measured_peak_tflops"]
+        for row in rows:
+            _ = row["preset"], row["recompute"], row["model"]["dim"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"--bench {path} is not what trainer.bench --json writes: {error!r}") from None
     if not rows or gpu_called(name) is not gpu:
         raise InputError(f"--bench {path} was measured on {name or 'a CPU'}, which is not {gpu.name}")
     return {**found, "rows": rows}
@@ -362,12 +366,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override the preset")
     args = parser.parse_args(argv)
     preset, others = configuration.named(args.preset)
-    config = configuration.load(preset, args.set)
-    if config.model.vocabulary is None:
-        config = dataclasses.replace(config, model=dataclasses.replace(config.model, vocabulary=VOCABULARY))
+    config = with_vocabulary(configuration.load(preset, args.set))
     for flag, value, good in (
         ("--gpus", args.gpus, args.gpus >= 1),
-        ("--memory", args.memory, args.memory is None or args.memory > 0),
+        ("--memory", args.memory, args.memory is None or 0 < args.memory < math.inf),
         ("--mfu", args.mfu, args.mfu is None or 0 < args.mfu <= 1),
     ):
         if not good:

@@ -139,6 +139,8 @@ def begin(
     if found and (changed := configuration.changes(found.config, config, change)):
         mend = "mend that, choose another --out, or have it changed (--change)"
         raise UserError(f"{found.path} was trained otherwise ({'; '.join(changed)}): {mend}")
+    if found and found.step > config.run.steps:
+        raise UserError(f"{found.path} is beyond run.steps = {config.run.steps}: choose more steps or another --out")
     world.told(lambda: _describe(out, config, data))
     torch.manual_seed(config.run.seed)
     own = learner(config, world)

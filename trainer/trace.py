@@ -25,7 +25,7 @@ from torch import nn
 from curation.errors import CommandLine, InputError, ModelError, UserError, exit_on_user_error
 from curation.token_shard import TAKEN_DOWN
 from models.tokenizer import Tokenizer
-from trainer import checkpoint
+from trainer import checkpoint, log
 from trainer.attention import documents, preferred_kernels
 from trainer.checkpoint import Checkpoint
 from trainer.config import Config, from_dict
@@ -61,17 +61,15 @@ class Stretch:
 def find_step(run: Path, step: int, usual: int) -> tuple[int, int, dict[str, Any]]:
     """The first sequence that a step read, how many they were, and its line of the log. `usual` is how many a step has.
 
-    Raises UserError if the log has no such step.
+    Raises UserError if the log has no such step, or is damaged.
     """
-    text = (run / "log.jsonl").read_text() if (run / "log.jsonl").is_file() else ""
-    whole = text[: text.rfind("\n") + 1].splitlines()  # the run may be writing the last one just now
-    records = {record["step"]: record for record in map(json.loads, whole) if "g" in record}
-    if step not in records:
-        steps = f"steps {min(records)} to {max(records)}" if records else "no steps"
-        raise UserError(f"--step {step}: {run / 'log.jsonl'} has {steps}")
-    after = records[step]["g"]
-    before = records[step - 1]["g"] if step - 1 in records else 0 if step == 1 else after - usual
-    return before, after - before, records[step]
+    steps = {record["step"]: record for _, record in log.records(run / "log.jsonl") if "g" in record}
+    if step not in steps:
+        there = f"steps {min(steps)} to {max(steps)}" if steps else "no steps"
+        raise UserError(f"--step {step}: {run / 'log.jsonl'} has {there}")
+    after = steps[step]["g"]
+    before = steps[step - 1]["g"] if step - 1 in steps else 0 if step == 1 else after - usual
+    return before, after - before, steps[step]
 
 
 def stretches(loader: Blend, first: int, count: int) -> Iterator[Stretch]:
@@ -108,7 +106,7 @@ def token_losses(
 
 def checkpoint_before(run: Path, step: int) -> Checkpoint | None:
     """The newest whole checkpoint from before a step, else the one right after it, else None."""
-    steps = {int(path.name[11:]): path for path in run.glob("checkpoint-*") if path.name[11:].isdecimal()}
+    steps = checkpoint.directories(run)
     for number in sorted((n for n in steps if n <= step), key=lambda n: (n == step, -n)):
         try:
             return checkpoint.read(steps[number])
@@ -161,11 +159,14 @@ def trace(
     """
     try:
         known = json.loads((run / "run.json").read_text())
-        config = from_dict(known["config"])
-    except (OSError, ValueError, KeyError) as error:
+        config, places, ids = from_dict(known["config"]), known["data"], known["datasets"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{run} holds no run.json of a training: {error!r}") from None
-    mixture = Mixture.open(data or known["data"])
-    if reason := mixture.refuses(known["datasets"]):
+    try:
+        mixture = Mixture.open(data or places)
+    except InputError as error:
+        raise InputError(f"{error}{'' if data else '; --data says where a dataset is now'}") from None
+    if reason := mixture.refuses(ids):
         raise UserError(f"{run} {reason}")
     first, count, record = find_step(run, step, config.run.sequences)
     loader = Blend(mixture, config.run.seed, config.model.context)

@@ -25,10 +25,25 @@ import pyarrow as pa
 import pytest
 import sentencepiece
 import torch
+import torch.nn.functional as F
 
 from curation.token_shard import MANIFEST, PROVENANCE, dataset_id, token_dtype, write_shard
 
 torch.set_num_threads(1)
+
+
+def token_losses(model: torch.nn.Module, windows: torch.Tensor) -> torch.Tensor:
+    """-ln p of each next token: windows int64 [B, T + 1] in, fp32 [B, T] out. A target of -100 costs nothing.
+
+    With gradients enabled each loss can be differentiated, at the price of all logits; without, they are never made.
+    """
+    inputs, targets = windows[:, :-1].clamp(min=0), windows[:, 1:]
+    if not torch.is_grad_enabled():
+        losses: torch.Tensor = model(inputs, targets)[1]
+        return losses
+    logits = model(inputs).float()
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
+
 
 Documents = Sequence[tuple[str, np.ndarray, int]]  # (source, tokens with BOS and EOS, UTF-8 bytes)
 

@@ -46,7 +46,7 @@ def test_all_take_turns_on_two_presets(tmp_path: Path, capsys: pytest.CaptureFix
         assert row["last_loss"] < row["first_loss"]  # it learns the one batch
         assert row["mfu_causal"] is row["of_ceiling"] is None  # no data sheet for this processor
         assert row["model"]["layers"] == 2
-        cost = training(dataclasses.replace(tiny().model, heads=4), 32)
+        cost = training(dataclasses.replace(tiny().model, heads=4, context=32))
         share = row["tokens_per_second"] * cost.causal / 1e12
         assert row["of_measured_peak"] == pytest.approx(share / found["environment"]["measured_peak_tflops"], rel=1e-3)
         least, middle, most = row["ours_is_faster"] or (1, 1, 1)
@@ -152,8 +152,12 @@ def test_shares_of_the_ceiling_and_a_plan_that_is_calibrated_by_them(tmp_path: P
     assert plan.assumed_mfu(wider, GPUS["h100"], 1, "none")[1].startswith("assumed: 93%")
     with pytest.raises(UserError, match="was measured on NVIDIA H100 80GB HBM3, which is not A100"):
         plan.measured(tmp_path / "bench.json", GPUS["a100"])
-    with pytest.raises(UserError, match="--bench"):
-        plan.measured(tmp_path / "nothing.json", GPUS["h100"])
+    other_file = tmp_path / "other.json"
+    for content in (None, "[]", '{"rows": [], "environment": {}}', '{"rows": [{"who": "ours", "of_ceiling": 1}]}'):
+        if content:
+            other_file.write_text(content)
+        with pytest.raises(UserError, match=r"other\.json is not what trainer\.bench --json writes"):
+            plan.measured(other_file, GPUS["h100"])
 
 
 @pytest.mark.parametrize(
@@ -164,6 +168,8 @@ def test_shares_of_the_ceiling_and_a_plan_that_is_calibrated_by_them(tmp_path: P
         (["tiny", "--warmup", "-1"], "--warmup -1"),
         (["tiny", *FAST, *TINY, "--peer", "transformers", "--recompute", "selective"], "selective"),
         (["tiny", *FAST, *TINY, "--json", "/nowhere/x.json"], "--json"),
+        (["tiny", *FAST, *TINY, "--json", "/"], "--json"),
+        (["llama3.1-405b", "--device", "cpu"], "weights, gradients and moments alone"),
         (["tiny", *FAST, *TINY, "--set", "run.document_mask=true"], "run.document_mask"),
     ],
 )

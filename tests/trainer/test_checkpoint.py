@@ -15,10 +15,11 @@ from safetensors.torch import save_file
 
 from curation.errors import InputError, ModelError
 from curation.token_shard import Dataset
+from tests.trainer.conftest import token_losses
 from trainer import checkpoint
 from trainer.checkpoint import Saver
 from trainer.config import Config, load
-from trainer.model import Llama, build, token_losses
+from trainer.model import Llama, build
 from trainer.optim import adamw
 
 CPU = torch.device("cpu")
@@ -207,7 +208,7 @@ def test_what_is_copied_is_let_go_of(tmp_path: Path, dataset: Dataset) -> None:
     model.initialise(0)
     optimiser = adamw(model, CONFIG.optimiser)
     advance(model, optimiser, 0)
-    size = sum(tensor.nbytes for tensor in checkpoint.state(model, optimiser).values())
+    size = sum(tensor.nbytes for tensor in (model.state_dict() | checkpoint.moments_of(model, optimiser)).values())
     assert size > 1.8e6
     saver, resident = Saver(tmp_path, background=True), []
     for step in range(1, 51):
@@ -246,6 +247,10 @@ def test_what_cannot_be_read_is_said_in_one_line(out: Path, tmp_path: Path) -> N
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
     with pytest.raises(InputError, match="format 99"):
         checkpoint.find(path.parent)
+    for other in ("null", "[]", '{"format": 3, "sha256": []}'):
+        path.write_text(other)
+        with pytest.raises(ModelError, match="is damaged"):
+            checkpoint.find(path.parent)
 
 
 def test_a_loaded_model_is_the_saved_one(out: Path) -> None:

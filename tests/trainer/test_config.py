@@ -63,9 +63,21 @@ def test_a_preset_may_be_a_file_and_must_be_complete_and_toml(tmp_path: Path) ->
     path.write_text("[model]\ndim = 8\n")
     with pytest.raises(UserError, match=r"model\.layers is not set"):
         load(str(path))
-    path.write_text("[model\n")
-    with pytest.raises(UserError, match="not TOML"):
+    for content in (b"[model\n", b"\xff\xfe"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="not TOML"):
+            load(str(path))
+    path.write_text("model = 3\n")
+    with pytest.raises(UserError, match="--set"):
+        load(str(path), ["model.dim=8"])
+    with pytest.raises(UserError, match="model is a section of settings, not 3"):
         load(str(path))
+
+
+@pytest.mark.parametrize("setting", ["optimiser.lr=inf", "optimiser.lr=nan", "run.seed=9223372036854775808"])
+def test_numbers_that_no_machine_counts_with_are_refused(setting: str) -> None:
+    with pytest.raises(UserError, match=setting.split("=")[0]):
+        load("tiny", [setting])
 
 
 def test_sequences_longer_than_the_preset_is_made_for_are_refused(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from curation.token_shard import Dataset
+from tests.trainer.conftest import token_losses
 from trainer.config import ModelConfig
 from trainer.evaluate import evaluate, evaluate_unigram, from_log, heldout, table, to_log, total, unigram
-from trainer.model import Llama, build, token_losses
+from trainer.model import Llama, build
 
 Make = Callable[..., Path]
 CPU = torch.device("cpu")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from curation.errors import InputError
 from trainer.log import Log, curves
 
 
@@ -31,6 +32,17 @@ def test_continuing_keeps_what_the_checkpoint_covers_and_drops_the_rest(tmp_path
     log.append(line(3, 0.7))
     log.close()
     assert [json.loads(text)["step"] for text in path.read_text().splitlines()] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("broken", ['{"step": 2, "lo', "null", '{"loss": 1.0}', "\0\0"])
+def test_a_damaged_line_is_refused_unless_no_checkpoint_covers_it(tmp_path: Path, broken: str) -> None:
+    path = tmp_path / "log.jsonl"
+    whole = f"{json.dumps(line(1))}\n"
+    path.write_text(f"{whole}{broken}\n{json.dumps(line(3))}\n")
+    with pytest.raises(InputError, match=r"log\.jsonl is damaged: line 2"):
+        Log(path, 3)
+    Log(path, 1).close()  # a crash of the machine left it
+    assert path.read_text() == whole
 
 
 def test_z_score_is_of_the_last_128_and_0_before_eight(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.profiler import ProfilerActivity, profile
 
+from tests.trainer.conftest import token_losses
 from trainer.attention import documents
 from trainer.config import PRESETS, ModelConfig, load, presets
 from trainer.model import (
@@ -19,7 +20,6 @@ from trainer.model import (
     parameters,
     rotate,
     rotations,
-    token_losses,
 )
 
 SMALL = ModelConfig(dim=32, layers=2, heads=4, kv_heads=2, ffn=48, context=16, vocabulary=50)

@@ -165,6 +165,8 @@ def test_a_training_that_does_not_fit_is_refused_with_what_would(capsys: pytest.
 
 def test_more_gpus_than_64_hold_replicas_and_an_undividable_step_is_refused() -> None:
     assert chosen(run(sequences=256), 128, 80e9) == (64, 2, 1, 2, "none")
+    with pytest.raises(UserError, match=r"among 1000000000000 GPUs"):  # and soon
+        plan.choose(run(), 10**12, 80e9)
     with pytest.raises(UserError, match=r"run\.sequences = 64.* cannot be divided among 7 GPUs"):
         plan.choose(run(), 7, 80e9)
 
@@ -222,7 +224,15 @@ def test_the_command_prints_lines_or_json(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--gpus", "0"], ["--memory", "0"], ["--mfu", "1.5"], ["--gpu", "h1000"], ["--tokens", "many"]]
+    "wrong",
+    [
+        ["--gpus", "0"],
+        ["--memory", "0"],
+        ["--memory", "inf"],
+        ["--mfu", "1.5"],
+        ["--gpu", "h1000"],
+        ["--tokens", "many"],
+    ],
 )
 def test_a_wrong_flag_is_one_line(wrong: list[str]) -> None:
     with pytest.raises(UserError, match=wrong[0]):

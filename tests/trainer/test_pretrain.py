@@ -283,6 +283,9 @@ def test_a_run_is_not_continued_on_other_data_or_with_other_settings(corpus: Pat
     (other / "manifest.json").write_text(json.dumps({**manifest, "dataset_id": "f" * 64}))
     with pytest.raises(UserError, match="was trained on dataset"):
         pretrain.begin(load("tiny", [*OVERRIDES, "run.steps=2"]), Dataset.open(other), out, CPU)
+    fewer = load("tiny", [*OVERRIDES, "run.steps=1"])
+    with pytest.raises(UserError, match=r"0000002 is beyond run\.steps = 1"):
+        pretrain.begin(fewer, Dataset.open(corpus), out, CPU, ["run.steps"])
     with pytest.raises(UserError, match=r"run\.steps was 2, now 3; run\.seed was 0, now 5"):
         pretrain.begin(load("tiny", [*OVERRIDES, "run.steps=3", "run.seed=5"]), Dataset.open(corpus), out, CPU)
     assert (
@@ -308,12 +311,16 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_step(
 ) -> None:
     training = pretrain.begin(load("tiny", [*OVERRIDES, "run.steps=9"]), Dataset.open(corpus), tmp_path, CPU)
     training.advance()
-    before = {name: value.clone() for name, value in checkpoint.state(training.model, training.optimiser).items()}
+
+    def state() -> dict[str, torch.Tensor]:
+        return training.model.state_dict() | checkpoint.moments_of(training.model, training.optimiser)
+
+    before = {name: value.clone() for name, value in state().items()}
     nan_at(monkeypatch, {1, 2})
     updates = [training.advance(), training.advance()]
     assert [update.skipped for update in updates] == ["not finite"] * 2
     assert updates[0].rate < updates[1].rate
-    after = checkpoint.state(training.model, training.optimiser)
+    after = state()
     assert [name for name in before if not torch.equal(before[name], after[name])] == []
     assert (training.step, training.g, training.skipped, training.skipped_in_a_row) == (3, 12, 2, 2)
     assert training.advance().skipped == ""

@@ -14,12 +14,12 @@ import torch
 from curation.errors import UserError
 from curation.take_down import blank, descendant, entry_of, sources_without
 from curation.token_shard import MANIFEST, TAKEN_DOWN, Dataset, Shard
-from tests.trainer.conftest import write_dataset
+from tests.trainer.conftest import token_losses, write_dataset
 from trainer import pretrain
 from trainer.config import load
 from trainer.data import IGNORED, Loader
 from trainer.evaluate import evaluate_unigram, heldout, unigram
-from trainer.model import build, token_losses
+from trainer.model import build
 
 CPU = torch.device("cpu")
 SHAPE = ["dim=16", "layers=1", "heads=2", "kv_heads=1", "ffn=32", "context=32"]

@@ -167,6 +167,16 @@ def test_wrong_requests_are_one_line(run: Run, tmp_path: Path, capsys: pytest.Ca
     first = run.data.datasets[0].directory
     assert "was trained on dataset" in said("--step", "1", "--data", str(first), "--list")
     assert "is no checkpoint" in said("--step", "1", "--checkpoint", str(tmp_path))
+    known = json.loads((run.out / "run.json").read_text())
+    for wrong in ([], {}, {"config": known["config"]}):
+        (tmp_path / "run.json").write_text(json.dumps(wrong))
+        assert "no run.json" in said("--step", "1", "--list", out=tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps({**known, "data": ["/moved/away=1"]}))
+    assert "/moved/away holds no manifest.json" in (text := said("--step", "1", "--list", out=tmp_path))
+    assert "--data says where" in text
+    shutil.copy(run.out / "run.json", tmp_path)
+    (tmp_path / "log.jsonl").write_text("null\n")
+    assert "log.jsonl is damaged: line 1" in said("--step", "1", "--list", out=tmp_path)
 
 
 def test_a_step_before_all_checkpoints_is_listed_without_losses(
