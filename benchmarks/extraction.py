@@ -80,14 +80,18 @@ def winnows(model: Path | None) -> dict[str, Extract]:
 
 
 def doubt_of(page: Page, model: Path | None) -> float:
-    """What winnow says about its own text of this page; 0 for what is no text."""
+    """What winnow says about its own text of this page; 0 for one that it never sends on, having too many tags."""
+    from curation.extractors.winnow import Winnow
     from curation.main_text.model import judge, read, shipped
     from curation.main_text.scan import scan
 
     try:
-        return judge(read(model) if model else shipped(), scan(decode(page.body, page.charset))).doubt
+        html = decode(page.body, page.charset)
     except DataError:
         return 0.0
+    if html.count("<") > Winnow().max_slow_tags:
+        return 0.0
+    return judge(read(model) if model else shipped(), scan(html)).doubt
 
 
 def choose(names: Sequence[str] | None, model: Path | None = None) -> dict[str, Extract]:

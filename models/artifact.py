@@ -23,10 +23,11 @@ from curation.errors import ModelError
 
 MANIFEST = "manifest.json"
 
-# What makes the artifact of each name (as far as its first "-"; `{rest}` is the rest), for when it is missing.
+# What makes the artifact of each name (as far as its first "-"; `{rest}` is the rest, `{name}` all of it), for when it is
+# missing.
 _MAKERS = {
     "evals": "models.make_evals --evals DIR --name {rest}",
-    "extractor": "models.train_extractor --warc FILES --name extractor-{rest}",
+    "extractor": "models.train_extractor --warc FILES --name {name}",
     "language_id": "models.fetch language_id",
     "list": "models.make_list --name {rest}",
     "quality": "models.fetch dclm-quality",
@@ -176,7 +177,7 @@ def _remedy(directory: Path) -> str:
     kind, _, rest = directory.name.partition("-")
     if kind not in _MAKERS:
         return f"put the artifact {directory.name} there"
-    return f"make it with `python -m {_MAKERS[kind].format(rest=rest)} --out {directory.parent}`"
+    return f"make it with `python -m {_MAKERS[kind].format(rest=rest, name=directory.name)} --out {directory.parent}`"
 
 
 def check_there(models_dir: Path, names: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -23,8 +24,10 @@ from curation.errors import InputError
 
 # Words, and single characters of scripts that put no space between them.
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]|[^\W_]+")
-_NGRAM, _FEW, _MOST_PLACES = 4, 8, 40
-_LEAST_SHARE = 0.3  # of its 4-grams; below it is chance
+_NGRAM = 4
+_FEW = 8  # tokens; blocks of fewer are there whole or not at all
+_MOST_PLACES = 40  # of one string, that are looked at: work stays linear on pages that repeat themselves
+_LEAST_SHARE = 0.3  # of a block's tokens; below it is chance
 
 Labels = NDArray[np.float64]
 
@@ -47,10 +50,12 @@ class Corrected:
 
 
 def tokens(text: str) -> list[str]:
+    """Words of a text in NFC and lower case, without marks."""
     return _TOKEN.findall(unicodedata.normalize("NFC", text).lower())
 
 
 def collapsed(text: str) -> str:
+    """NFC, with each run of white space as one space and none at either end."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
@@ -189,14 +194,17 @@ def load_gold(path: Path) -> dict[str, Gold]:
     """{url: {"with": [...], "without": [...]}}. Raises InputError."""
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            url.strip(): Gold(tuple(map(collapsed, strings["with"])), tuple(map(collapsed, strings["without"])))
-            for url, strings in table.items()
-        }
+        return {url.strip(): Gold(_strings(each["with"]), _strings(each["without"])) for url, each in table.items()}
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f'{path} is not JSON of the form {{url: {{"with": [...], "without": [...]}}}}') from None
+
+
+def _strings(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list):  # a string alone would be taken for its letters
+        raise TypeError
+    return tuple(map(collapsed, values))
 
 
 def site_of(url: str) -> str:
@@ -205,13 +213,16 @@ def site_of(url: str) -> str:
     As benchmarks.extraction has it, whose halves must be the same.
     """
     inner = max(url.rfind("http://"), url.rfind("https://"))
-    host = urlsplit(url[max(inner, 0) :]).hostname or url.rpartition("::")[2]
+    try:
+        host = urlsplit(url[max(inner, 0) :]).hostname or url.rpartition("::")[2]
+    except ValueError:  # "http://[x"
+        host = url
     return host.lower().removeprefix("www.")
 
 
 def is_development(url: str) -> bool:
     """Whether a page is of the half that may be learned from: the first bit of SHA-256 of its host is 0."""
-    return hashlib.sha256(site_of(url).encode()).digest()[0] < 128
+    return hashlib.sha256(site_of(url).encode("utf-8", "surrogatepass")).digest()[0] < 128
 
 
 def mean_of(labels: Mapping[str, Labels]) -> Labels:

@@ -3,8 +3,9 @@
     python -m models.train_extractor --warc 'crawl/*.warc.gz' [--gold GOLD.json] --name NAME --out MODELS
 
 writes the artifact NAME, which a recipe names: `{ extract = "winnow", model = "NAME" }`. Pages are labelled with three
-settings of trafilatura, whose agreement is how sure a label is (0.1 s a page). Two looks at each block are trained,
-the second on what the first says about pages of hosts that it has not seen; figures are of such hosts too.
+settings of trafilatura, whose agreement is how sure a label is, and once more for comments (0.1 s a page). Two looks at
+each block are trained, the second on what the first says about pages of hosts that it has not seen; figures are of such
+hosts too.
 
 GOLD.json: {url: {"with": [strings of the main text], "without": [strings of what surrounds it]}}. Only the development
 half of its hosts is used, and pages of the other half, gold or not, are left out (docs/benchmarks.md).
@@ -14,7 +15,10 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import math
+import re
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +28,7 @@ from numpy.typing import NDArray
 
 from curation.decode import decode_to_utf8
 from curation.document import Document, Page
-from curation.errors import CommandLine, DataError, InputError, exit_on_user_error
+from curation.errors import CommandLine, DataError, InputError, UserError, exit_on_user_error
 from curation.extractors.gates import HTML_TYPES
 from curation.extractors.trafilatura import Trafilatura
 from curation.main_text.model import FILE, to_bytes
@@ -45,15 +49,20 @@ THRESHOLD = -0.2  # where F1 is best on the development half
 
 
 def read_pages(patterns: Iterable[str]) -> Iterator[Page]:
-    """HTML pages of these archives. Raises InputError for a pattern without a file."""
+    """HTML pages of these archives; records that cannot be read are left out. Raises InputError for a pattern without
+    a file, or a file that cannot be opened."""
     for pattern in patterns:
         names = sorted(glob.glob(pattern, recursive=True))
         if not names:
             raise InputError(f"{pattern}: there is no such file")
         for name in names:
             path = Path(name)
-            size = path.stat().st_size
-            with path.open("rb") as stream:
+            try:
+                size = path.stat().st_size
+                stream = path.open("rb")
+            except OSError as error:
+                raise InputError(f"{path}: {error.strerror}") from None
+            with stream:
                 for record in read_range(stream, size, 0, size, "web", path.name):
                     page = record.value
                     if isinstance(page, Page) and page.status in (0, 200) and page.content_type in HTML_TYPES:
@@ -88,6 +97,7 @@ def example(page: Page, gold: Gold | None) -> Example | None:
 
 
 def text_of(teacher: Trafilatura, page: Page) -> str:
+    """What a teacher takes for the main text; "" for a page that it drops or cannot read."""
     try:
         verdict = teacher(page)
     except DataError:
@@ -114,6 +124,8 @@ def achieved(
     gold: Mapping[str, Gold],
     threshold: float,
 ) -> Achieved:
+    """What blocks kept above `threshold` are worth; `log_odds` float64[blocks] of each example, by models that did not
+    see its host."""
     found = wanted = unwanted = gold_pages = 0
     agreements = []
     for each, odds in zip(examples, log_odds, strict=True):
@@ -152,6 +164,16 @@ def collect(pages: Iterable[Page], gold: Mapping[str, Gold], most: int) -> list[
     return list(examples.values())
 
 
+def _check_writable(folder: Path) -> None:
+    """Raise InputError now, not after the training."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"--out {folder}: {error.strerror}") from None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandLine(prog="python -m models.train_extractor", description=__doc__.partition("\n")[0])
     parser.add_argument("--warc", nargs="+", required=True, help="archives to learn from; globs are expanded")
@@ -161,11 +183,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", default="extractor", help="name of the artifact, and of the model in a recipe")
     parser.add_argument("--out", type=Path, required=True, metavar="MODELS", help="directory of models")
     arguments = parser.parse_args(argv)
+    if arguments.pages < 1:
+        raise UserError("--pages is at least 1")
+    if not math.isfinite(arguments.threshold):
+        raise UserError("--threshold is a finite number")
+    if not re.fullmatch("[a-z0-9_][a-z0-9_-]*", arguments.name):
+        raise UserError(f"--name is of a-z, 0-9, _ and -, not {arguments.name!r}")
+    _check_writable(arguments.out)
     gold = load_gold(arguments.gold) if arguments.gold else {}
     examples = collect(read_pages(arguments.warc), gold, arguments.pages)
     sites = len({each.site for each in examples})
     if len({each.fold for each in examples}) < FOLDS:
-        raise InputError(f"{len(examples)} pages of {sites} sites are too few to learn from")
+        raise InputError(
+            f"pages: {len(examples)}, sites: {sites}; too few to learn from: a dozen sites, and better hundreds"
+        )
     print(f"{len(examples)} pages of {sites} sites", file=sys.stderr, flush=True)
     fitted = fit(examples, arguments.threshold, lambda line: print(line, file=sys.stderr, flush=True))
     result = achieved(examples, fitted.log_odds, gold, arguments.threshold)

@@ -6,6 +6,7 @@ a page about which they are in doubt is given to trafilatura itself. No state ou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import ClassVar
 
 from curation.decode import decode_to_utf8
 from curation.document import Document, Drop, Page
-from curation.errors import DataError
+from curation.errors import DataError, RecipeError
 from curation.extractors.gates import HTML_TYPES, TEXT_TYPES, check_page, finish
 from curation.extractors.trafilatura import Trafilatura
+from curation.main_text.layout import MAX_BYTES
 from curation.main_text.model import Model, Verdict, judge, read, shipped
 from curation.main_text.render import render
 from curation.main_text.scan import Scan, scan
@@ -25,7 +27,10 @@ from curation.rights import directives, stated_licence
 _SOME_PAGE = Page(
     id="", url="", date="", digest="", status=200, content_type="text/html", charset="", body=b"<p>A page.</p>"
 )
+_XHTML = "application/xhtml+xml"
+_EMPTY = re.compile(rb"<((?:script|style|title|textarea|iframe|noscript|noframes|template)\b[^<>]*)/>", re.IGNORECASE)
 _NEVER = 0.5  # the most that doubt can be
+_MOST_BYTES = MAX_BYTES // 3  # the scanner's limit; a byte of a page may become three of UTF-8
 _NEXT_TO_NOTHING = 250  # bytes; trafilatura calls a shorter text too short, too
 
 
@@ -52,6 +57,14 @@ class Winnow:
     max_tags: int = 100_000  # as in Trafilatura; memory is a kilobyte a block
     agents: tuple[str, ...] = ()  # robots, in lower case, whose directives are ours as well: "ccbot", say
 
+    def __post_init__(self) -> None:
+        if self.max_doubt < 0:
+            raise RecipeError("winnow: max_doubt is at least 0, and 0.5 for no page to go to trafilatura")
+        if min(self.max_slow_tags, self.max_tags) < 0:
+            raise RecipeError("winnow: max_slow_tags and max_tags are at least 0")
+        if not 1 <= self.max_bytes <= _MOST_BYTES:
+            raise RecipeError(f"winnow: max_bytes is from 1 to {_MOST_BYTES}")
+
     def __call__(self, page: Page) -> Document | Drop:
         return self.extract(page, shipped())
 
@@ -61,6 +74,13 @@ class Winnow:
 
     def artifacts(self) -> tuple[str, ...]:
         return (self.model,) if self.model else ()
+
+    def check(self, artifacts: Mapping[str, Path]) -> None:
+        """Raises ModelError for a model that this version cannot read, before a run begins."""
+        if self.model:
+            read(artifacts[self.model])
+        else:
+            shipped()
 
     def load(self, artifacts: Mapping[str, Path]) -> Callable[[Page], Document | Drop]:
         return WithModel(self, artifacts[self.model]) if self.model else self
@@ -76,7 +96,7 @@ class Winnow:
         tags = html.count(b"<")
         if tags > self.max_tags:
             return Drop("too_many_tags", tags, self.max_tags)
-        scanned = scan(html)
+        scanned = scan(_closed(html) if page.content_type == _XHTML else html)
         verdict = judge(model, scanned, comments=self.include_comments)
         if verdict.doubt > self.max_doubt or (self.max_doubt < _NEVER and _is_elsewhere(scanned, verdict)):
             second = self._second_opinion(page)
@@ -108,6 +128,11 @@ class Winnow:
         return replace(
             document, robots=robots, licence=stated_licence(scanned.licence_links, scanned.linked_data, page.url)
         )
+
+
+def _closed(xhtml: bytes) -> bytes:
+    """With an end tag for each empty element that HTML would take to go on to the end of the page."""
+    return _EMPTY.sub(lambda tag: b"<" + tag[1] + b"></" + tag[1].split(None, 1)[0] + b">", xhtml)
 
 
 def _is_elsewhere(scanned: Scan, verdict: Verdict) -> bool:

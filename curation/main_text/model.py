@@ -143,9 +143,13 @@ def from_bytes(data: bytes, name: str) -> Model:
             raise ModelError(
                 f"{name} was made for another version: make it again with python -m models.train_extractor"
             )
+        again = stored["again"]
+        if again.dtype != np.int64 or again.ndim != 1 or ((again < 0) | (again >= len(NAMES))).any():
+            raise ValueError("columns that there are not")
+        widths = {"first": len(NAMES), "second": len(again) + len(context.NAMES), "comments": len(NAMES)}
         looks = [
-            Trees(float(baseline), *(stored[f"{look}_{array}"] for array in ARRAYS))
-            for look, baseline in zip(("first", "second", "comments"), settings["baselines"], strict=True)
+            _checked(Trees(float(baseline), *(stored[f"{look}_{array}"] for array in ARRAYS)), columns)
+            for (look, columns), baseline in zip(widths.items(), settings["baselines"], strict=True)
         ]
         odds, text_odds = (
             dict(zip(stored[f"{kind}_words"].tolist(), stored[f"{kind}_values"].tolist(), strict=True))
@@ -157,19 +161,42 @@ def from_bytes(data: bytes, name: str) -> Model:
             text_odds=text_odds,
             first=first,
             second=second,
-            again=stored["again"],
+            again=again,
             comments=comments,
             threshold=float(settings["threshold"]),
             known=vocabulary(odds, text_odds),
         )
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # of zipfile, zlib, numpy and json: a damaged file raises nearly anything
         raise ModelError(f"{name} is not a model of main text ({error})") from None
+
+
+def _checked(trees: Trees, columns: int) -> Trees:
+    """The trees, for rows of so many columns. ValueError where a number leads out: compiled code follows it blindly."""
+    nodes, roots = len(trees.feature), len(trees.roots)
+    whole = all(
+        getattr(trees, name).dtype == kind and getattr(trees, name).shape == (size,)
+        for name, kind, size in (
+            *(("roots", np.int32, roots), ("depths", np.int32, roots), ("feature", np.uint16, nodes)),
+            *(("threshold", np.float32, nodes), ("left", np.uint32, nodes), ("value", np.float64, nodes)),
+        )
+    )
+    if not whole or ((trees.roots < 0) | (trees.roots >= nodes) | (trees.depths < 0) | (trees.depths > nodes)).any():
+        raise ValueError("trees of another form")
+    right = trees.left.astype(np.int64) + (trees.threshold < np.inf)  # a leaf is its own left child
+    if (right >= nodes).any() or (trees.feature >= columns).any():
+        raise ValueError("trees that lead out of their nodes or columns")
+    return trees
 
 
 @functools.cache
 def shipped() -> Model:
-    """The model that comes with Winnow. Raises ModelError when its file is not the one that SHA256 names."""
-    data = (resources.files("curation.main_text") / FILE).read_bytes()
+    """The model that comes with Winnow. Raises ModelError when its file is missing or not the one of SHA256."""
+    try:
+        data = (resources.files("curation.main_text") / FILE).read_bytes()
+    except OSError as error:
+        raise ModelError(f"curation/main_text/{FILE}: {error.strerror}") from None
     found = hashlib.sha256(data).hexdigest()
     if found != SHA256:
         raise ModelError(f"curation/main_text/{FILE} is not the file that this version has (sha256 {found[:12]}…)")
@@ -178,7 +205,7 @@ def shipped() -> Model:
 
 @functools.lru_cache(maxsize=4)
 def read(path: Path) -> Model:
-    """The model of an artifact's directory, which `python -m models.train_extractor` wrote."""
+    """The model of an artifact's directory, which `python -m models.train_extractor` wrote. Raises ModelError."""
     try:
         data = (path / FILE).read_bytes()
     except OSError as error:

@@ -9,6 +9,7 @@ from benchmarks.extraction import HALVES, NEVER_SLOW, choose, doubt_of, half_of,
 from benchmarks.extraction_scores import Gold, GoldText
 from curation.document import Document, Drop, Page
 from curation.errors import DataError, InputError
+from curation.extractors.winnow import Winnow
 from models.main_text_labels import is_development
 from tests.benchmarks.conftest import MakePage, WriteWarc
 
@@ -135,7 +136,13 @@ def test_what_more_or_fewer_pages_for_the_slow_extractor_would_change(
     assert 0 <= doubts[0] == doubts[1] <= 0.5
 
 
-def test_a_body_that_is_no_text_is_not_doubted(make_page: MakePage) -> None:
+def test_what_is_never_sent_on_is_not_doubted(make_page: MakePage) -> None:
+    texts = ["The river rose in the night, and by morning it stood in the house." * 3, "Log in", "Home", "More"] * 40
+    prose = "".join(f"<p>{text}</p>" for text in texts)
+    most = Winnow().max_slow_tags
+    fits = "<br>" * (most - prose.count("<")) + prose
+    assert doubt_of(make_page(fits), None) > 0
+    assert doubt_of(make_page("<br>" + fits), None) == 0.0
     assert doubt_of(make_page("\0\1\2" * 99), None) == 0.0
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from curation.document import Document, Page
-from curation.errors import InputError
+from curation.errors import InputError, UserError
 from curation.extractors.winnow import Winnow
 from curation.main_text import model as main_text
 from curation.main_text.model import FILE
@@ -124,6 +124,23 @@ def test_too_few_sites(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--pages", "0"], "--pages"),
+        (["--threshold", "nan"], "--threshold"),
+        (["--name", "../x"], "--name"),
+        (["--out", "{folder}/a.warc.gz"], "--out"),  # no directory
+        (["--warc", "{folder}"], "directory"),
+    ],
+)
+def test_what_cannot_work_is_said_before_the_training(tmp_path: Path, more: list[str], message: str) -> None:
+    write_crawl(tmp_path / "a.warc.gz", 2)
+    with pytest.raises(UserError, match=message):
+        main(arguments(tmp_path, *(argument.format(folder=tmp_path) for argument in more)))
+    assert not list(tmp_path.glob("models/*"))
+
+
+@pytest.mark.parametrize(
     ("blocks", "reference", "labels"),
     [
         (["Home", "The river rose.", "Home"], "The river rose.", [0, 1, 0]),
@@ -174,11 +191,12 @@ def test_a_site_has_one_vote() -> None:
 def test_development_pages() -> None:
     assert [is_development(f"http://{name}.org/") for name in "aceg"] == [False, False, True, True]
     assert is_development("https://www.e.org/x")
+    assert site_of("http://[x") == "http://[x"  # no URL at all
     assert site_of("https://web.archive.org/web/2018/https://www.example.org/a") == "example.org"
 
 
 def test_gold_of_another_form_is_refused(tmp_path: Path) -> None:
-    for text in ("{", "[]", '{"u": {"with": []}}'):
+    for text in ("{", "[]", '{"u": {"with": []}}', '{"u": {"with": "abc", "without": []}}', "[" * 100_000):
         (tmp_path / "gold.json").write_text(text)
         with pytest.raises(InputError, match="is not JSON of the form"):
             load_gold(tmp_path / "gold.json")

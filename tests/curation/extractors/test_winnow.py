@@ -5,13 +5,16 @@ import pickle
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from curation.document import Document, Drop, Page
-from curation.errors import DataError, ModelError
+from curation.errors import DataError, ModelError, RecipeError
 from curation.extractors.trafilatura import Trafilatura
 from curation.extractors.winnow import Winnow
 from curation.main_text import model as main_text
@@ -220,8 +223,76 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
             main_text.from_bytes(data, "x")
 
 
+def test_one_byte_that_is_wrong_is_refused_with_one_kind_of_error() -> None:
+    data = main_text.to_bytes(main_text.shipped())
+    for at in range(0, len(data), len(data) // 100):
+        damaged = data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
+        try:
+            main_text.from_bytes(damaged, "x")
+        except ModelError:
+            continue
+        # A few bytes of an archive, dates say, mean nothing to its reader.
+
+
+def test_a_model_of_another_version_is_refused_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main_text, "FORMAT", main_text.FORMAT + 1)
+    (tmp_path / main_text.FILE).write_bytes(main_text.to_bytes(main_text.shipped()))
+    monkeypatch.undo()
+    with pytest.raises(ModelError, match="another version"):
+        Winnow(model="m").check({"m": tmp_path})
+    Winnow().check({})
+
+
+@pytest.mark.parametrize(
+    ("look", "name", "change"),
+    [
+        ("first", "feature", lambda array: array + 60_000),
+        ("second", "left", lambda array: array + 1),
+        ("comments", "roots", lambda array: array - 1),
+        ("first", "depths", lambda array: array + (1 << 24)),
+        ("first", "value", lambda array: array[:-1]),
+        ("first", "threshold", lambda array: array.astype(np.float64)),
+    ],
+)
+def test_trees_that_lead_out_of_their_arrays_are_refused(
+    look: str, name: str, change: Callable[[NDArray[np.generic]], NDArray[np.generic]]
+) -> None:
+    shipped = main_text.shipped()
+    trees = getattr(shipped, look)
+    wild = replace(shipped, **{look: replace(trees, **{name: change(getattr(trees, name))})})
+    with pytest.raises(ModelError, match="trees"):
+        main_text.from_bytes(main_text.to_bytes(wild), "x")
+
+
+def test_columns_that_there_are_not_are_refused() -> None:
+    shipped = main_text.shipped()
+    with pytest.raises(ModelError, match="columns"):
+        main_text.from_bytes(main_text.to_bytes(replace(shipped, again=shipped.again + 1000)), "x")
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_doubt": -0.1}, {"max_slow_tags": -1}, {"max_tags": -1}, {"max_bytes": 0}, {"max_bytes": 1 << 30}]
+)
+def test_options_that_mean_nothing_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(RecipeError, match=next(iter(options))):
+        Winnow(**options)  # type: ignore[arg-type]
+
+
 def test_the_shipped_model_is_its_own_bytes_again() -> None:
     shipped = main_text.shipped()
     data = main_text.to_bytes(shipped)
     assert len(data) < 1 << 20
     assert main_text.to_bytes(main_text.from_bytes(data, "x")) == data
+
+
+@pytest.mark.parametrize("empty", ["<title/>", '<script src="a.js"/>', "<textarea name='a' />", "<IFRAME/>"])
+def test_an_empty_element_of_xhtml_does_not_swallow_the_page(empty: str) -> None:
+    html = article().replace("<body>", f"<body>{empty}")
+    assert empty in html
+    whole = Winnow()(page(article(), "application/xhtml+xml"))
+    found = Winnow()(page(html, "application/xhtml+xml"))
+    assert isinstance(found, Document)
+    assert isinstance(whole, Document)
+    assert found.text == whole.text
+    as_html = Winnow()(page(html))  # where the slash means nothing
+    assert as_html != found
