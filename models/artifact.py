@@ -23,8 +23,8 @@ from curation.errors import ModelError
 
 MANIFEST = "manifest.json"
 
-# What makes the artifact of each name (as far as its first "-"; `{rest}` is the rest, `{name}` all of it), for when it is
-# missing.
+# What makes the artifact of each name (as far as its first "-"; `{rest}` is the rest, `{name}` all of it), where it
+# is missing.
 _MAKERS = {
     "evals": "models.make_evals --evals DIR --name {rest}",
     "extractor": "models.train_extractor --warc FILES --name {name}",

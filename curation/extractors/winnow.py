@@ -50,7 +50,7 @@ class Winnow:
     model: str = ""
     # Pages with more doubt go to trafilatura, one or two in a hundred (docs/benchmarks.md); at 0.5 and above none does.
     max_doubt: float = 0.38
-    max_slow_tags: int = 3_000  # of a page that goes there, occurrences of "<": the others would take over 0.1 s
+    max_slow_tags: int = 2_000  # of a page that goes there, occurrences of "<": the others would take over 0.1 s
     include_tables: bool = True  # also of layout, as in Trafilatura
     include_comments: bool = False
     max_bytes: int = 5 << 20  # as in Trafilatura
