@@ -44,10 +44,13 @@ HALVES = ("dev", "report")
 NEVER_SLOW = "winnow, never slow"  # no page goes on to trafilatura, whatever the doubt
 
 
-def extractors(model: Path | None = None) -> dict[str, Extract]:
-    """By name, all that are installed; winnow with that model of main text, or with the one that it comes with."""
+def extractors(model: Path | None = None, *, winnow: bool = True) -> dict[str, Extract]:
+    """By name, all that are installed; winnow with that model of main text, or with the one that it comes with.
+
+    Without `winnow` they are there sooner: it brings a compiler.
+    """
     found: dict[str, Extract] = {
-        **winnows(model),
+        **(winnows(model) if winnow else {}),
         "trafilatura fast": Trafilatura(),
         "trafilatura default": Trafilatura(fast=False),
         "trafilatura fast + precision": Trafilatura(favor_precision=True),
@@ -96,7 +99,7 @@ def doubt_of(page: Page, model: Path | None) -> float:
 
 def choose(names: Sequence[str] | None, model: Path | None = None) -> dict[str, Extract]:
     """These of the extractors, or all. Raises InputError for a name that none has."""
-    offered = extractors(model)
+    offered = extractors(model, winnow=names is None or any(name.startswith("winnow") for name in names))
     if unknown := set(names or ()) - set(offered):
         raise InputError(f"there is no extractor {', '.join(sorted(unknown))}; there are {', '.join(offered)}")
     return {name: offered[name] for name in names or offered}

@@ -37,11 +37,11 @@ def test_every_planted_record_is_in_the_books(made, ledger):
     responses = records["kept"] + sum(records["dropped"].values()) + sum(records["failed"].values())
     assert responses == planted["records"]["response"] + empty
     assert sum(n for reason, n in records["failed"].items() if reason.startswith("read.")) == damaged + empty
-    assert records["failed"]["trafilatura.binary_body"] == planted["exchanges"]["binary_as_html"]
+    assert records["failed"]["winnow.binary_body"] == planted["exchanges"]["binary_as_html"]
     unwanted = sum(planted["exchanges"][kind] for kind in ("redirect", "not_found", "server_error"))
-    assert records["dropped"]["trafilatura.http_status"] == unwanted
+    assert records["dropped"]["winnow.http_status"] == unwanted
     other = sum(planted["exchanges"][kind] for kind in ("css", "javascript", "json", "pdf", "png"))
-    assert records["dropped"]["trafilatura.content_type"] == other
+    assert records["dropped"]["winnow.content_type"] == other
     size = sum(file["bytes"] for file in planted["files"].values())
     assert ledger["commoncrawl/documents"]["bytes"]["in"] == size
 
