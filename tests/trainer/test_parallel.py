@@ -226,7 +226,7 @@ def test_where_one_process_cannot_write_all_end_with_its_reason(two: Path, backg
         said = (out / f"said-{rank}").read_text()
         assert re.search("checkpoint-0000002 could not be written: .*File too large", said)
     assert list(out.glob("*checkpoint-*")) == []
-    assert losses(out)[-1] in losses(two / "shard")[1 : 5 if background else 2]
+    assert losses(out)[-1] in losses(two / "shard")[1 : None if background else 2]  # beside it, steps go on meanwhile
 
 
 def test_killed_then_terminated_then_continued_by_torchrun_is_the_uninterrupted_run(
