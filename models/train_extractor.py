@@ -8,7 +8,7 @@ each block are trained, the second on what the first says about pages of hosts t
 hosts too.
 
 GOLD.json: {url: {"with": [strings of the main text], "without": [strings of what surrounds it]}}. Only the development
-half of its hosts is used, and pages of the other half, gold or not, are left out (docs/benchmarks.md).
+half of its hosts is used, and all pages of its other hosts, gold or not, are left out (docs/benchmarks.md).
 """
 
 from __future__ import annotations
