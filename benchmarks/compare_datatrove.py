@@ -212,9 +212,10 @@ def extract_texts(patterns: Sequence[str]) -> dict[str, list[Text]]:
     """Main text, and all text: there the rules about repetition and lists find what main text seldom has."""
     if find_spec("resiliparse") is None:
         raise UserError("pages are extracted with resiliparse too, which is not installed: pip install resiliparse")
-    from benchmarks.extraction import Extract, read_pages, text_of
+    from benchmarks.extraction import Extract
     from curation.extractors.resiliparse import Resiliparse
     from curation.extractors.trafilatura import Trafilatura
+    from models.train_extractor import read_pages, text_of
 
     pages = list(read_pages(patterns))
     everything = Resiliparse(main_content=False, alt_texts=True, min_line_characters=0)

@@ -18,17 +18,14 @@ Pages are in two halves by a hash of their host. Settings are chosen on `dev`; f
 
 from __future__ import annotations
 
-import glob
-import hashlib
 import json
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from benchmarks.extraction_scores import Gold, GoldText, Row, collapsed
 from benchmarks.extraction_tables import REFERENCES, curve, table
@@ -36,7 +33,8 @@ from curation.decode import decode
 from curation.document import Document, Drop, Page
 from curation.errors import CommandLine, DataError, InputError, ModelError, exit_on_user_error
 from curation.extractors.trafilatura import Trafilatura
-from curation.records import read_range
+from models.main_text_labels import is_development, site_of
+from models.train_extractor import read_pages, text_of
 
 Extract = Callable[[Page], Document | Drop]
 
@@ -105,17 +103,9 @@ def choose(names: Sequence[str] | None, model: Path | None = None) -> dict[str, 
     return {name: offered[name] for name in names or offered}
 
 
-def host_of(url: str) -> str:
-    """Lower case, without `www.`: of an archived copy the site's own. Where there is none (`hard::x.org-a.html`) the
-    whole name as it stands: each such page is a host of its own."""
-    inner = max(url.rfind("http://"), url.rfind("https://"))
-    host = urlsplit(url[max(inner, 0) :]).hostname or url.rpartition("::")[2]
-    return host.lower().removeprefix("www.")
-
-
 def half_of(url: str) -> str:
     """`dev` or `report`, by the first bit of SHA-256 of the host: pages of a site are on one side."""
-    return HALVES[hashlib.sha256(host_of(url).encode()).digest()[0] >> 7]
+    return HALVES[not is_development(url)]
 
 
 def load_gold(path: Path) -> dict[str, Gold] | dict[str, GoldText]:
@@ -141,29 +131,6 @@ def _text(key: str, entry: str | dict[str, str]) -> tuple[str, GoldText]:
     return url.strip(), GoldText(unicodedata.normalize("NFC", text))
 
 
-def read_pages(patterns: Iterable[str]) -> Iterator[Page]:
-    """The pages of these archives, files in order of their names. Raises InputError for a pattern without a file."""
-    for pattern in patterns:
-        names = sorted(glob.glob(pattern, recursive=True))
-        if not names:
-            raise InputError(f"{pattern}: there is no such file")
-        for name in names:
-            path = Path(name)
-            size = path.stat().st_size
-            with path.open("rb") as stream:
-                for record in read_range(stream, size, 0, size, "web", path.name):
-                    if isinstance(record.value, Page):
-                        yield record.value
-
-
-def text_of(extract: Extract, page: Page) -> str:
-    try:
-        result = extract(page)
-    except DataError:
-        return ""
-    return result.text if isinstance(result, Document) else ""
-
-
 def measure(
     extractors: Mapping[str, Extract], pages: Sequence[Page], gold: Mapping[str, Gold | GoldText], repeats: int
 ) -> list[Row]:
@@ -181,7 +148,7 @@ def measure(
         Row(
             extractor=name,
             url=page.url,
-            host=host_of(page.url),
+            host=site_of(page.url),
             half=half_of(page.url),
             counts=gold[page.url].counts(texts[name][number]),
             characters=len(texts[name][number]),

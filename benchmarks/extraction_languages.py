@@ -20,13 +20,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.extraction import HALVES, Extract, choose, half_of, host_of, read_pages, text_of
+from benchmarks.extraction import HALVES, Extract, choose, half_of
 from benchmarks.extraction_scores import Row, score, shingle_counts, shingles
 from curation.document import Document, Page
 from curation.errors import CommandLine, InputError, exit_on_user_error
 from curation.extractors.gates import HTML_TYPES
 from curation.scripts import UNSPACED_CLASS
 from models.language_id import UNDETERMINED, LanguageId
+from models.main_text_labels import site_of
+from models.train_extractor import read_pages, text_of
 
 REFERENCE = "trafilatura fast"
 EXTRACTORS = ("winnow", "winnow, never slow", "trafilatura default", "resiliparse")
@@ -95,7 +97,7 @@ def agreement(compared: Iterable[Compared], name: str) -> Agreement:
         text = c.texts[name]
         if text and c.reference:
             counts = shingle_counts(shingles(text, _TOKEN), shingles(c.reference, _TOKEN))
-            rows.append(Row(name, c.page.url, host_of(c.page.url), half_of(c.page.url), counts, len(text), 0.0))
+            rows.append(Row(name, c.page.url, site_of(c.page.url), half_of(c.page.url), counts, len(text), 0.0))
         elif c.reference:
             missing += 1
         elif text:

@@ -19,12 +19,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.extraction import HALVES, Extract, choose, half_of, read_pages
+from benchmarks.extraction import HALVES, Extract, choose, half_of
 from benchmarks.extraction_languages import distinct_html
 from benchmarks.perturbed_pages import perturbed
 from curation.decode import decode
 from curation.document import Drop, Page
 from curation.errors import CommandLine, DataError, InputError, exit_on_user_error
+from models.train_extractor import read_pages
 
 REFERENCE = "trafilatura fast"
 EXTRACTORS = ("winnow", "winnow, never slow", "resiliparse", REFERENCE, "trafilatura default")

@@ -208,10 +208,8 @@ def _strings(values: Any) -> tuple[str, ...]:
 
 
 def site_of(url: str) -> str:
-    """The host, lower case and without `www.`; of an archived copy the site's own; a name without a host as it is.
-
-    As benchmarks.extraction has it, whose halves must be the same.
-    """
+    """The host, lower case and without `www.`; of an archived copy the site's own. Where there is none
+    (`hard::x.org-a.html`) the whole name as it stands: each such page is a site of its own."""
     inner = max(url.rfind("http://"), url.rfind("https://"))
     try:
         host = urlsplit(url[max(inner, 0) :]).hostname or url.rpartition("::")[2]

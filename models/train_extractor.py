@@ -19,7 +19,7 @@ import math
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.decode import decode_to_utf8
-from curation.document import Document, Page
+from curation.document import Document, Drop, Page
 from curation.errors import CommandLine, DataError, InputError, UserError, exit_on_user_error
 from curation.extractors.gates import HTML_TYPES
 from curation.extractors.trafilatura import Trafilatura
@@ -49,8 +49,8 @@ THRESHOLD = -0.2  # where F1 is best on the development half
 
 
 def read_pages(patterns: Iterable[str]) -> Iterator[Page]:
-    """HTML pages of these archives; records that cannot be read are left out. Raises InputError for a pattern without
-    a file, or a file that cannot be opened."""
+    """The pages of these archives, files in order of their names; records that cannot be read are left out. Raises
+    InputError for a pattern without a file, or a file that cannot be opened."""
     for pattern in patterns:
         names = sorted(glob.glob(pattern, recursive=True))
         if not names:
@@ -64,9 +64,8 @@ def read_pages(patterns: Iterable[str]) -> Iterator[Page]:
                 raise InputError(f"{path}: {error.strerror}") from None
             with stream:
                 for record in read_range(stream, size, 0, size, "web", path.name):
-                    page = record.value
-                    if isinstance(page, Page) and page.status in (0, 200) and page.content_type in HTML_TYPES:
-                        yield page
+                    if isinstance(record.value, Page):
+                        yield record.value
 
 
 def example(page: Page, gold: Gold | None) -> Example | None:
@@ -96,10 +95,10 @@ def example(page: Page, gold: Gold | None) -> Example | None:
     )
 
 
-def text_of(teacher: Trafilatura, page: Page) -> str:
-    """What a teacher takes for the main text; "" for a page that it drops or cannot read."""
+def text_of(extract: Callable[[Page], Document | Drop], page: Page) -> str:
+    """What an extractor takes for the main text; "" for a page that it drops or cannot read."""
     try:
-        verdict = teacher(page)
+        verdict = extract(page)
     except DataError:
         return ""
     return verdict.text if isinstance(verdict, Document) else ""
@@ -148,13 +147,15 @@ def achieved(
 
 
 def collect(pages: Iterable[Page], gold: Mapping[str, Gold], most: int) -> list[Example]:
-    """Examples of the first `most` pages whose hosts are not those of gold that is kept for the report."""
+    """Examples of the first `most` HTML pages whose hosts are not those of gold that is kept for the report."""
     reserved = {site_of(url) for url in gold if not is_development(url)}
     examples: dict[str, Example] = {}
     for page in pages:
         if len(examples) >= most:
             break
         if site_of(page.url) in reserved or page.url in examples:
+            continue
+        if page.status not in (0, 200) or page.content_type not in HTML_TYPES:
             continue
         one = example(page, gold.get(page.url))
         if one is not None:

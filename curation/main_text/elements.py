@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from curation.main_text.characters import find
 from curation.main_text.tags import TAG, TAGS
 from curation.main_text.vocabulary import CATEGORIES
 
@@ -79,7 +80,7 @@ def inherit(tag, parent, depth, word_from, word_to, words, keys, odds, categorie
         for at in range(word_from[e], word_to[e]):
             word = words[at]
             value = (value ^ np.uint64(word)) * np.uint64(0xFF51AFD7ED558CCD)
-            slot = _find(keys, word)
+            slot = find(keys, word)
             if slot >= 0:
                 bits = categories[slot]
                 if bits:
@@ -101,17 +102,6 @@ def inherit(tag, parent, depth, word_from, word_to, words, keys, odds, categorie
             path[e, 4] += best
             path[e, 5] = best
     return near, named, path, level, style
-
-
-@njit(cache=True, nogil=True)
-def _find(keys, value):  # type: ignore[no-untyped-def]
-    mask = len(keys) - 1
-    slot = int(value) & mask
-    while keys[slot] != 0:
-        if keys[slot] == value:
-            return slot
-        slot = (slot + 1) & mask
-    return -1
 
 
 @njit(cache=True, nogil=True)
