@@ -24,7 +24,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -164,6 +164,16 @@ def read_warcio(data: bytes) -> Pages:
     return pages
 
 
+@contextmanager
+def ended_after(seconds: int) -> Iterator[None]:
+    """End the process, with its stack on stderr, if what is inside takes longer."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or sys.stderr)
+    try:
+        yield
+    finally:  # also of what raises, or the process ends while it does something else
+        faulthandler.cancel_dump_traceback_later()
+
+
 def damage(path: Path, data: bytes, kind: str, variants: int, seed: int, *, longest: int, warcio: bool) -> Tally:
     """Read `variants` variants of a file with one kind of damage. LedgerError if the books of one do not balance."""
     tally = Tally()
@@ -176,11 +186,10 @@ def damage(path: Path, data: bytes, kind: str, variants: int, seed: int, *, long
             edits = KINDS[kind](data, chance)
             variant = Path(folder) / path.name
             variant.write_bytes(changed := apply(data, edits))
-            faulthandler.dump_traceback_later(longest, exit=True, file=sys.__stderr__ or sys.stderr)
             started = time.process_time()
-            pages, balances = read_parts(variant, 1 + 2 * (number % 2), f"{folder}/out")
+            with ended_after(longest):
+                pages, balances = read_parts(variant, 1 + 2 * (number % 2), f"{folder}/out")
             tally.slowest = max(tally.slowest, time.process_time() - started)
-            faulthandler.cancel_dump_traceback_later()
             spared = untouched(spans, edits)
             tally.variants += 1
             tally.size += len(changed)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import random
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from curation.records import read_range
 from pipelines import inputs, sample_faults
 from pipelines.sample_warc import file_head, members
 from tests.curation.test_records import BODIES, write_arc, write_warc
+
+ROOT = Path(__file__).parents[2]
 
 
 def crawl() -> bytes:
@@ -72,6 +76,20 @@ def test_a_reader_that_skips_bytes_is_noticed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("pipelines.read.read_range", lambda *args: iter(list(read_range(*args))[1:]))
     with pytest.raises(damage.LedgerError):
         damage.damage(Path("pages.warc.gz"), FILES["pages.warc.gz"], "flipped", 2, 0, longest=60, warcio=False)
+
+
+@pytest.mark.parametrize(("inside", "status"), [("raise OSError", 0), ("pass", 0), ("time.sleep(60)", 1)])
+def test_only_what_hangs_inside_ends_the_process(inside: str, status: int) -> None:
+    code = f"""
+import contextlib, time
+from benchmarks.damage import ended_after
+with contextlib.suppress(OSError), ended_after(1):
+    {inside}
+time.sleep(1.5)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=50)
+    assert done.returncode == status, done.stderr
+    assert (b"Timeout" in done.stderr) is bool(status)
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
